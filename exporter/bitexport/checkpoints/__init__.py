@@ -1,0 +1,1 @@
+"""Checkpoints: containers opened, tensors listed and read a block of rows at a time."""

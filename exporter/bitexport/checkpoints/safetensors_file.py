@@ -1,0 +1,111 @@
+"""One .safetensors file, read with pread so that peak memory stays the size of a block.
+
+The format: u64 length of a JSON header, the header, then the tensors' bytes.  Every rule of its
+specification (github.com/huggingface/safetensors, README, "Format") is checked before anything is
+read: offsets in range, no holes, no overlap, sizes that agree with dtype and shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitexport.errors import CheckpointError
+
+HEADER_LIMIT = 100_000_000
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies in its file."""
+
+    file: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
+        """Return rows start … stop - 1 of the first axis; bfloat16 as uint16 patterns."""
+        dtype = DTYPES[self.dtype]
+        row = math.prod(self.shape[1:])
+        count = (stop - start) * row
+        size = count * dtype.itemsize
+        with self.file.open("rb") as file:
+            data = os.pread(file.fileno(), size, self.offset + start * row * dtype.itemsize)
+        if len(data) != size:
+            raise CheckpointError(
+                f"{self.file}: ends inside tensor `{self.name}`",
+                hint="the file changed while it was read; copy or download it again",
+            )
+        return np.frombuffer(data, dtype).reshape(stop - start, *self.shape[1:])
+
+    def read(self) -> NDArray[np.generic]:
+        """Return the whole tensor."""
+        if not self.shape:
+            flat = dataclasses.replace(self, shape=(1,))
+            return flat.read_rows(0, 1).reshape(())
+        return self.read_rows(0, self.shape[0])
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a file by name, or say which rule of the format it breaks."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(size - 8, HEADER_LIMIT):
+            raise _damaged(path, f"its header claims {length} bytes, the file has {size}")
+        text = file.read(length)
+    try:
+        header = json.loads(text.decode("utf-8"))
+    except ValueError as error:
+        raise _damaged(path, f"its header is not JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is not a JSON object")
+    header.pop("__metadata__", None)
+    tensors = {name: _tensor(path, name, entry) for name, entry in header.items()}
+    data, end = 8 + length, 0
+    for tensor in sorted(tensors.values(), key=lambda t: t.offset):
+        if tensor.offset != end:
+            raise _damaged(path, f"tensor `{tensor.name}` starts at {tensor.offset}, not {end}")
+        end += math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
+    if data + end != size:
+        raise _damaged(path, f"its tensors end at byte {data + end}, the file at {size}")
+    return {n: dataclasses.replace(t, offset=t.offset + data) for n, t in tensors.items()}
+
+
+def _tensor(path: Path, name: str, entry: Any) -> StoredTensor:
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(stop)]}:
+            if dtype not in DTYPES:
+                raise _damaged(path, f"tensor `{name}` has the unknown dtype `{dtype}`")
+            if not all(isinstance(n, int) and n >= 0 for n in shape):
+                raise _damaged(path, f"tensor `{name}` has the shape {shape}")
+            size = math.prod(shape) * DTYPES[dtype].itemsize
+            if start < 0 or stop - start != size:
+                raise _damaged(
+                    path, f"tensor `{name}` spans {stop - start} bytes, its shape needs {size}"
+                )
+            return StoredTensor(path, name, dtype, tuple(shape), start)
+    raise _damaged(path, f"the entry of tensor `{name}` lacks dtype, shape or data_offsets")
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a sound safetensors file: {what}",
+        hint="copy or download the file again",
+    )
