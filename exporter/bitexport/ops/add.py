@@ -1,0 +1,28 @@
+"""Add: the standard ONNX op; the sum, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bitexport.ops import Attributes, Form, Op, Type
+
+
+def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
+    """a and b of one shape, or b [columns], give the shape of a."""
+    return (inputs[0],)
+
+
+OP = Op(
+    name="Add",
+    code=11,
+    domain="",
+    forms=(
+        Form(
+            op_type="Add",
+            summary="As ONNX.",
+            inputs={"a": "tensor(float)", "b": "tensor(float)"},
+            outputs={"y": "tensor(float)"},
+            infer=infer,
+        ),
+    ),
+)

@@ -1,0 +1,36 @@
+"""Rescale: exact integer sums become float32, in one specified way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from bitexport.ops import Attributes, Form, Op, Type
+
+
+def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
+    """sum [..., n], scale [..., 1], weight_scale [1] or [n] give [..., n]."""
+    return (Type(ir.DataType.FLOAT, inputs[0].shape),)
+
+
+OP = Op(
+    name="Rescale",
+    code=6,
+    forms=(
+        Form(
+            op_type="Rescale",
+            summary="y = float(sum) * (weight_scale / scale).",
+            inputs={
+                "sum": "tensor(int32)", "scale": "tensor(float)", "weight_scale": "tensor(float)"
+            },
+            outputs={"y": "tensor(float)"},
+            infer=infer,
+            body="""
+            factor = Div(weight_scale, scale)
+            wide = Cast<to = 1>(sum)
+            y = Mul(wide, factor)
+            """,
+        ),
+    ),
+)
