@@ -1,0 +1,1 @@
+"""What a build writes: the .bitx file, the ONNX graph over it, the runtime's source."""

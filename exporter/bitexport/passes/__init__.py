@@ -1,0 +1,1 @@
+"""Passes: a graph becomes a plan.  pipeline.py is the order."""
