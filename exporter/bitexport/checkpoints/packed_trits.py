@@ -26,12 +26,14 @@ def packed_trits(checkpoint: CheckpointFolder, name: str, n: int, k: int) -> Mat
     tensor = checkpoint.tensor(f"{name}.weight", ("U8",), (n // LANES, k))
 
     def read_rows(start: int, stop: int) -> NDArray[np.int8]:
-        return np.concatenate([
-            _lane_rows(tensor, lane, max(start, first) - first, min(stop, last) - first)
-            for lane in range(LANES)
-            for first, last in [(lane * n // LANES, (lane + 1) * n // LANES)]
-            if max(start, first) < min(stop, last)
-        ])
+        return np.concatenate(
+            [
+                _lane_rows(tensor, lane, max(start, first) - first, min(stop, last) - first)
+                for lane in range(LANES)
+                for first, last in [(lane * n // LANES, (lane + 1) * n // LANES)]
+                if max(start, first) < min(stop, last)
+            ]
+        )
 
     return Matrix(f"{name}.weight", Kind.TRITS, n, k, read_rows)
 

@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bitexport.emit.records import (
-    Facts, Strings, aligned, pack_facts, pack_operands, pack_ops, pack_tensors, pack_values,
+    Strings,
+    aligned,
+    pack_facts,
+    pack_operands,
+    pack_ops,
+    pack_tensors,
+    pack_values,
 )  # fmt: skip
-from bitexport.layouts.stored import StoredMatrix
+from bitexport.models.parts.facts import Facts
+from bitexport.models.parts.stored import StoredMatrix
 from bitexport.passes.plan import Plan
 
 MAGIC = b"BITX\r\n\x1a\n"
@@ -122,7 +129,7 @@ class BitxWriter:
         self._end = offset + size
 
 
-def _write(file: BinaryIO, sha: "hashlib._Hash", data: bytes, at: int) -> int:
+def _write(file: BinaryIO, sha: hashlib._Hash, data: bytes, at: int) -> int:
     file.write(data)
     sha.update(data)
     return at + len(data)

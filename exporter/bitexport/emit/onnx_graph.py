@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from bitexport.layouts.stored import stored_in
+from bitexport.models.parts.stored import stored_in
 from bitexport.ops import DOMAIN, function_of, register_schemas
 
 

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Mapping
 
-from bitexport.layouts.stored import StoredMatrix
+from bitexport.models.parts.facts import Facts
+from bitexport.models.parts.stored import StoredMatrix
 from bitexport.passes.plan import DTYPES, Plan
 
 NONE = 0xFFFFFFFF
 ALIGNMENT = 64
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a program may ask about the model without running it."""
-
-    name: str
-    family: str
-    vocabulary: int = 0
-    context: int = 0
-    hidden: int = 0
-    layers: int = 0
-    heads: int = 0
-    kv_heads: int = 0
-    head_size: int = 0
-    bos: int | None = None
-    eos: tuple[int, ...] = ()
-    tokens: str | None = None
-    logits: str | None = None
 
 
 class Strings:

@@ -11,18 +11,18 @@ import onnx_ir as ir
 
 from bitexport.checkpoints.folder import CheckpointFolder
 from bitexport.errors import CheckpointError
-from bitexport.models.options import Options
+from bitexport.models.parts.facts import Facts
+from bitexport.models.parts.options import Options
 
-BuildGraph = Callable[[CheckpointFolder, Options], ir.Model]
+BuildModel = Callable[[CheckpointFolder, Options], tuple[ir.Model, Facts]]
 
 
 def families() -> list[str]:
     """Return the model types that can be built."""
-    found = (m.name for m in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if name not in ("graph", "options", "rope_tables"))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
 
 
-def build_graph(checkpoint: CheckpointFolder, options: Options) -> ir.Model:
+def build_model(checkpoint: CheckpointFolder, options: Options) -> tuple[ir.Model, Facts]:
     """Build the unfused graph of a checkpoint, weights still where they are."""
     family = checkpoint.config.get("model_type")
     if family not in families():
@@ -31,4 +31,4 @@ def build_graph(checkpoint: CheckpointFolder, options: Options) -> ir.Model:
             hint=f"supported: {', '.join(families())}",
         )
     module = importlib.import_module(f"{__name__}.{family}")
-    return cast(BuildGraph, module.build_graph)(checkpoint, options)
+    return cast(BuildModel, module.build_model)(checkpoint, options)

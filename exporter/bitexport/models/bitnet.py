@@ -20,11 +20,13 @@ from bitexport.checkpoints.matrix import Kind, Matrix
 from bitexport.checkpoints.packed_trits import packed_trits, weight_scale
 from bitexport.checkpoints.safetensors_file import StoredTensor
 from bitexport.errors import CheckpointError
-from bitexport.models.graph import EmbeddingTable, GraphBuilder
-from bitexport.models.options import Options
-from bitexport.models.rope_tables import rope_tables
+from bitexport.models.parts.builder import EmbeddingTable, GraphBuilder
+from bitexport.models.parts.facts import Facts
+from bitexport.models.parts.options import Options
+from bitexport.models.parts.rope_tables import rope_tables
 from bitexport.ops import Type
 
+MOST_END_TOKENS = 4
 SUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "hidden_act": ("relu2",),
     "attention_bias": (False, None),
@@ -56,7 +58,7 @@ class Config:
     rope_base: float
 
 
-def build_graph(checkpoint: CheckpointFolder, options: Options) -> ir.Model:
+def build_model(checkpoint: CheckpointFolder, options: Options) -> tuple[ir.Model, Facts]:
     """Build the graph of one decoder, layer by layer."""
     config = read_config(checkpoint, options)
     cache = ir.DataType.FLOAT16 if options.cache == "f16" else ir.DataType.FLOAT
@@ -76,7 +78,7 @@ def build_graph(checkpoint: CheckpointFolder, options: Options) -> ir.Model:
         x, key, value = model.layer(x, layer)
         presents += [key, value]
     x = model.norm(x, "model.norm", config.hidden)
-    return builder.finish([table.logits(x, "logits"), *presents])
+    return builder.finish([table.logits(x, "logits"), *presents]), _facts(checkpoint, config)
 
 
 def read_config(checkpoint: CheckpointFolder, options: Options) -> Config:
@@ -134,9 +136,7 @@ def read_config(checkpoint: CheckpointFolder, options: Options) -> Config:
 class _Decoder:
     """The repeated part of the graph."""
 
-    def __init__(
-        self, checkpoint: CheckpointFolder, config: Config, builder: GraphBuilder
-    ) -> None:
+    def __init__(self, checkpoint: CheckpointFolder, config: Config, builder: GraphBuilder) -> None:
         self.checkpoint, self.config, self.builder = checkpoint, config, builder
         cos, sin = rope_tables(config.context, config.size, config.rope_base)
         shape = (config.context, config.size // 2)
@@ -207,6 +207,29 @@ class _Decoder:
         return self.builder.op("AppendCache", [past, x], f"present.{layer}.{part}", heads=heads)
 
 
+def _facts(checkpoint: CheckpointFolder, config: Config) -> Facts:
+    said = checkpoint.config
+    bos, ends = said.get("bos_token_id"), said.get("eos_token_id")
+    eos: list[Any] = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    for token in [*eos, *([] if bos is None else [bos])]:
+        if not isinstance(token, int) or not 0 <= token < config.vocabulary:
+            raise CheckpointError(
+                f"{checkpoint.path / 'config.json'}: special token {token!r} is not below "
+                f"{config.vocabulary}, the size of the vocabulary"
+            )
+    if len(eos) > MOST_END_TOKENS:
+        raise CheckpointError(
+            f"{checkpoint.path / 'config.json'}: `eos_token_id` names {len(eos)} tokens, "
+            f"at most {MOST_END_TOKENS} are kept"
+        )
+    return Facts(
+        name=str(said.get("_name_or_path") or checkpoint.path.resolve().name), family="bitnet",
+        vocabulary=config.vocabulary, context=config.context, hidden=config.hidden,
+        layers=config.layers, heads=config.heads, kv_heads=config.kv_heads,
+        head_size=config.size, bos=bos, eos=tuple(eos), tokens="input_ids", logits="logits",
+    )  # fmt: skip
+
+
 def _embedding(
     checkpoint: CheckpointFolder, config: Config, options: Options, builder: GraphBuilder
 ) -> EmbeddingTable:
@@ -236,7 +259,7 @@ def _finite_rows(tensor: StoredTensor) -> Any:
     def read_rows(start: int, stop: int) -> NDArray[np.generic]:
         rows = tensor.read_rows(start, stop).reshape(stop - start, -1)
         if tensor.dtype == "BF16":
-            bad = rows & np.uint16(0x7F80) == np.uint16(0x7F80)
+            bad = rows.astype(np.uint16) & np.uint16(0x7F80) == np.uint16(0x7F80)
         else:
             rows = rows.astype(np.float32)
             bad = ~np.isfinite(rows)

@@ -53,7 +53,7 @@ class Op:
     name: str
     code: int
     forms: tuple[Form, ...]
-    attributes: Mapping[str, type[int] | type[float]] = dataclasses.field(default_factory=dict)
+    attributes: Mapping[str, type[int | float]] = dataclasses.field(default_factory=dict)
     bookkeeping: frozenset[str] = frozenset()
     domain: str = DOMAIN
 
@@ -66,7 +66,7 @@ class Op:
         return tuple(words)
 
     @property
-    def plan_attributes(self) -> Mapping[str, type[int] | type[float]]:
+    def plan_attributes(self) -> Mapping[str, type[int | float]]:
         """Attributes that the plan keeps; `n` and `k` are in the tensor's own record."""
         return {n: kind for n, kind in self.attributes.items() if n not in ("n", "k")}
 
@@ -74,7 +74,9 @@ class Op:
 @functools.cache
 def all_ops() -> Mapping[str, Op]:
     """Return every op by name, in the order of their plan codes."""
-    modules = (importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__))
+    modules = (
+        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
+    )
     ops: list[Op] = [module.OP for module in modules]
     return {op.name: op for op in sorted(ops, key=lambda op: op.code)}
 
@@ -95,7 +97,7 @@ def type_of(value: ir.Value) -> Type:
 
 def apply(
     graph: ir.Graph, op_type: str, inputs: Sequence[ir.Value], outputs: Sequence[str],
-    **attributes: int | float,
+    **attributes: float,
 ) -> tuple[ir.Value, ...]:  # fmt: skip
     """Append a node to the graph and return its outputs, typed."""
     op, form = _form(op_type)
@@ -165,7 +167,8 @@ def _schema(op: Op, form: Form) -> onnx.defs.OpSchema:
             if not t.startswith("tensor(")
         ],
         attributes=[
-            schema.Attribute(name, kinds[kind], required=True) for name, kind in op.attributes.items()
+            schema.Attribute(name, kinds[kind], required=True)
+            for name, kind in op.attributes.items()
         ],
     )
 

@@ -8,7 +8,7 @@ from bitexport.ops import Attributes, Dim, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """past [batch, heads, past, d], x [batch, sequence, heads * d] give the longer cache."""
+    """Past [batch, heads, past, d], x [batch, sequence, heads * d] give the longer cache."""
     past, x = inputs
     batch, heads, before, size = past.shape
     added = x.shape[1]

@@ -8,7 +8,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """query [batch, sequence, heads * d], caches [batch, kv_heads, total, d]: as query."""
+    """Query [batch, sequence, heads * d], caches [batch, kv_heads, total, d]: as query."""
     return (inputs[0],)
 
 

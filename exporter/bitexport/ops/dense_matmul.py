@@ -10,13 +10,13 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer_float(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """x [..., k], weight [n, k] give [..., n]."""
+    """X [..., k], weight [n, k] give [..., n]."""
     x, weight = inputs
     return (Type(ir.DataType.FLOAT, (*x.shape[:-1], weight.shape[0])),)
 
 
 def infer_int(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """q [..., k], weight [n, k] give exact sums [..., n]."""
+    """Q [..., k], weight [n, k] give exact sums [..., n]."""
     q, weight = inputs
     return (Type(ir.DataType.INT32, (*q.shape[:-1], weight.shape[0])),)
 

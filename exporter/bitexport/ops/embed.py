@@ -10,7 +10,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """ids [...], table [vocab, columns] give [..., columns]."""
+    """Ids [...], table [vocab, columns] give [..., columns]."""
     ids, table = inputs[:2]
     return (Type(ir.DataType.FLOAT, (*ids.shape, table.shape[1])),)
 

@@ -10,7 +10,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """x [..., columns] gives q of the same shape and scale [..., 1]."""
+    """X [..., columns] gives q of the same shape and scale [..., 1]."""
     shape = inputs[0].shape
     return Type(ir.DataType.INT8, shape), Type(ir.DataType.FLOAT, (*shape[:-1], 1))
 

@@ -8,7 +8,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """x gives the same shape."""
+    """X gives the same shape."""
     return (inputs[0],)
 
 

@@ -10,7 +10,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """sum [..., n], scale [..., 1], weight_scale [1] or [n] give [..., n]."""
+    """Sum [..., n], scale [..., 1], weight_scale [1] or [n] give [..., n]."""
     return (Type(ir.DataType.FLOAT, inputs[0].shape),)
 
 
@@ -22,7 +22,9 @@ OP = Op(
             op_type="Rescale",
             summary="y = float(sum) * (weight_scale / scale).",
             inputs={
-                "sum": "tensor(int32)", "scale": "tensor(float)", "weight_scale": "tensor(float)"
+                "sum": "tensor(int32)",
+                "scale": "tensor(float)",
+                "weight_scale": "tensor(float)",
             },
             outputs={"y": "tensor(float)"},
             infer=infer,

@@ -8,7 +8,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """x [..., columns], weight [columns] give the shape of x."""
+    """X [..., columns], weight [columns] give the shape of x."""
     return (inputs[0],)
 
 

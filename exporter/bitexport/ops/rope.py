@@ -8,7 +8,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """x [batch, sequence, heads * d], cos and sin [positions, d / 2] give the shape of x."""
+    """X [batch, sequence, heads * d], cos and sin [positions, d / 2] give the shape of x."""
     return (inputs[0],)
 
 
@@ -22,7 +22,9 @@ OP = Op(
             op_type="Rope",
             summary="Rotate each head's halves by the angle of the row's position.",
             inputs={
-                "x": "tensor(float)", "cos": "tensor(float)", "sin": "tensor(float)",
+                "x": "tensor(float)",
+                "cos": "tensor(float)",
+                "sin": "tensor(float)",
                 "past_length": "tensor(int64)",
             },
             outputs={"y": "tensor(float)"},

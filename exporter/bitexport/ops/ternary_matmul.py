@@ -10,7 +10,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], attributes: Attributes) -> tuple[Type, ...]:
-    """q [..., k] gives [..., n]."""
+    """Q [..., k] gives [..., n]."""
     return (Type(ir.DataType.INT32, (*inputs[0].shape[:-1], int(attributes["n"]))),)
 
 

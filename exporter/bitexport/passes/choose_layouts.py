@@ -7,7 +7,7 @@ import dataclasses
 import onnx_ir as ir
 
 from bitexport.layouts import load_layout
-from bitexport.layouts.stored import attach, stored_in
+from bitexport.models.parts.stored import attach, stored_in
 
 
 def choose_layouts(model: ir.Model, layout: str) -> None:

@@ -90,5 +90,3 @@ def arena_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) 
             count = counts.get(value.row_kind, value.rows)
             sizes[slot] = max(sizes.get(slot, 0), count * value.row_bytes)
     return sum(sizes.values())
-
-

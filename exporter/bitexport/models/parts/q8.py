@@ -14,7 +14,7 @@ def quantized(matrix: Matrix) -> tuple[Matrix, Matrix]:
     def read_values(start: int, stop: int) -> NDArray[np.int8]:
         rows = matrix.floats(start, stop)
         values = np.rint(rows / _scales(rows))
-        return np.clip(values, -127, 127).astype(np.int8)
+        return np.asarray(np.clip(values, -127, 127), np.int8)
 
     def read_scales(start: int, stop: int) -> NDArray[np.float32]:
         return _scales(matrix.floats(start, stop))
@@ -26,4 +26,4 @@ def quantized(matrix: Matrix) -> tuple[Matrix, Matrix]:
 
 def _scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.float32(1e-10))
-    return largest / np.float32(127)
+    return np.asarray(largest / np.float32(127), np.float32)

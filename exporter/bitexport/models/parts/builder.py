@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from bitexport.checkpoints.matrix import Kind, Matrix
-from bitexport.layouts.q8 import quantized
-from bitexport.layouts.stored import StoredMatrix, attach
-from bitexport.models.options import Embedding
+from bitexport.models.parts.options import Embedding
+from bitexport.models.parts.q8 import quantized
+from bitexport.models.parts.stored import StoredMatrix, attach
 from bitexport.ops import DOMAIN, DOMAIN_VERSION, IR_VERSION, ONNX_OPSET, Type, apply, typed_value
 
 
@@ -33,7 +33,7 @@ class GraphBuilder:
         return value
 
     def op(
-        self, op_type: str, inputs: Sequence[ir.Value], output: str, **attributes: int | float
+        self, op_type: str, inputs: Sequence[ir.Value], output: str, **attributes: float
     ) -> ir.Value:
         """Add a node with one output."""
         return apply(self.graph, op_type, inputs, [output], **attributes)[0]

@@ -1,0 +1,162 @@
+"""`bitexport verify`: the reference against every emulated core, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bitexport.emit.manifest import Bundle, open_bundle
+from bitexport.errors import MismatchError
+from bitexport.report.fidelity import render_fidelity
+from bitexport.targets import Target, find_target
+from bitexport.tokenizer.text import encode, load_tokenizer
+from bitexport.verify.cores import CoreResult, Machine, machine, verify_core
+from bitexport.verify.expected import Expected, compute_expected, load_reference
+from bitexport.verify.explain import Explanation, explain, replay
+from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
+from bitexport.verify.oracle import open_oracle
+from bitexport_ref.evaluator import ReferenceModel
+
+PROMPT = "Once upon a time, there was a little girl named Lily."
+
+
+@click.command(short_help="Compare every op on every emulated core with the reference.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--core", "cores", multiple=True, help="Only this core; may be repeated.")
+@click.option("--prompt", default=PROMPT, show_default=True, help="Text that is run.")
+@click.option("-n", "--tokens", type=click.IntRange(1), default=32, show_default=True,
+              help="Greedy tokens after the prompt.")  # fmt: skip
+@click.option("--replay", "case", type=click.Path(path_type=Path),
+              help="Run the case of a mismatch file again.")  # fmt: skip
+@click.option("--against", type=click.Choice(["transformers"]),
+              help="Compare with the model's own implementation instead.")  # fmt: skip
+@click.option("--checkpoint", type=click.Path(path_type=Path),
+              help="With --against: the checkpoint that the bundle was built from.")  # fmt: skip
+@click.option("--text", type=click.Path(path_type=Path),
+              help="With --against: held-out text, documents separated by empty lines.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def command(
+    bundle: Path, cores: tuple[str, ...], prompt: str, tokens: int, case: Path | None,
+    against: str | None, checkpoint: Path | None, text: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run BUNDLE on every core of its target and compare each op output with the reference.
+
+    Prefill at once and token by token, one thread and two, fused and op by op, every instruction
+    set: none of these may change a bit.  Exits with 4 when one does.
+    """
+    opened = open_bundle(bundle, check_files=True)
+    target = find_target(opened.target_name)
+    model = load_reference(opened.graph)
+    if against:
+        if checkpoint is None or text is None:
+            raise click.UsageError("--against needs --checkpoint and --text")
+        click.echo(_fidelity(opened, model, checkpoint, text, as_json=as_json))
+        return
+    with machine(opened, target) as device:
+        if case:
+            _replay(model, device, case)
+            return
+        expected = _expected(opened, model, prompt, tokens)
+        _say(
+            f"{opened.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
+            f"outputs at {expected.positions} positions, layout {target.layout}"
+        )
+        results = []
+        for core in cores or target.cores:
+            result = verify_core(device, core, expected, _say)
+            found = None
+            if result.failure:
+                found = explain(model, device, core, expected, result.failure, Path.cwd())
+            results.append((result, found))
+            if not as_json:
+                click.echo(_line(result, expected))
+    if as_json:
+        click.echo(json.dumps(_report(opened, target, expected, results), indent=2))
+    _raise_on_failure(results)
+
+
+def _expected(bundle: Bundle, model: ReferenceModel, prompt: str, tokens: int) -> Expected:
+    ids = encode(load_tokenizer(bundle.path), prompt)
+    context = int(bundle.manifest["model"]["context"])
+    if len(ids) + tokens - 1 > context:
+        raise click.UsageError(
+            f"{len(ids)} prompt tokens and {tokens} more do not fit a context of {context}"
+        )
+    return compute_expected(model, ids, tokens)
+
+
+def _fidelity(
+    bundle: Bundle, model: ReferenceModel, checkpoint: Path, text: Path, *, as_json: bool
+) -> str:
+    oracle, double = open_oracle(checkpoint), open_oracle(checkpoint, double=True)
+    windows = read_windows(text, bundle)
+    _say(f"{len(windows)} documents, {sum(map(len, windows))} tokens, three implementations")
+    whole = compare_logits(model, oracle, double, windows)
+    layers = compare_layers(model, oracle, windows[0])
+    if as_json:
+        facts = {"logits": dataclasses.asdict(whole), "ops": [*map(dataclasses.asdict, layers)]}
+        return json.dumps({**facts, "options": bundle.manifest["options"]}, indent=2)
+    return render_fidelity(whole, layers)
+
+
+def _replay(model: ReferenceModel, device: Machine, case: Path) -> None:
+    found = replay(model, device, case)
+    if found:
+        raise MismatchError(str(found))
+    click.echo("equal: the case no longer differs")
+
+
+def _line(result: CoreResult, expected: Expected) -> str:
+    word = "equal" if result.passed else "DIFFERENT"
+    count = len(expected.outputs) * expected.positions
+    isas = " ".join(result.seen) or "none"
+    return (
+        f"{result.core:12} {word}  {count} op outputs, {len(expected.generated)} tokens, "
+        f"{result.runs} runs, arena {result.arena_bytes} bytes, seen: {isas}"
+    )
+
+
+def _report(
+    bundle: Bundle, target: Target, expected: Expected,
+    results: list[tuple[CoreResult, Explanation | None]],
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "model": bundle.manifest["model"]["name"],
+        "target": target.name,
+        "layout": target.layout,
+        "op_outputs": len(expected.outputs),
+        "positions": expected.positions,
+        "prompt": expected.prompt,
+        "generated": expected.generated,
+        "cores": [
+            {
+                **dataclasses.asdict(result),
+                "passed": result.passed,
+                "explanation": dataclasses.asdict(found) if found else None,
+            }
+            for result, found in results
+        ],
+    }
+
+
+def _raise_on_failure(results: list[tuple[CoreResult, Explanation | None]]) -> None:
+    wrong = [(result, found) for result, found in results if not result.passed]
+    if not wrong:
+        return
+    result, found = wrong[0]
+    if found:
+        raise MismatchError(str(found))
+    if result.failure:
+        place = result.failure.difference
+        raise MismatchError(
+            f"{result.core} ({result.failure.way.words}): position {place.position}: {place.what}"
+        )
+    raise MismatchError(f"{result.core}: {result.problem}")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,210 @@
+"""The bundle: everything a build writes, in one folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+import bitexport_ref.evaluator
+import bitexport_ref.self_test
+from bitexport import __version__
+from bitexport.checkpoints.folder import CheckpointFolder, open_checkpoint
+from bitexport.emit.bitx import PROVENANCE, SELF_TEST, BitxWriter
+from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
+from bitexport.emit.onnx_graph import write_onnx
+from bitexport.emit.source import copy_runtime
+from bitexport.errors import CheckpointError, MismatchError, OutputError, TargetError
+from bitexport.models import build_model
+from bitexport.models.parts.facts import Facts
+from bitexport.models.parts.options import Options
+from bitexport.models.parts.stored import stored_matrices
+from bitexport.passes.pipeline import lower
+from bitexport.passes.plan import Plan
+from bitexport.passes.plan_memory import arena_bytes
+from bitexport.targets import Target
+from bitexport.tokenizer.text import FILE as TOKENIZER
+from bitexport.tokenizer.text import encode, load_tokenizer
+from bitexport.toolchain.cmake import cmake_lists
+from bitexport.toolchain.compile import build_library, sources
+from bitexport_ref.digests import printed
+from bitexport_ref.errors import ReferenceFailure
+from bitexport_ref.ops import ternary_matmul
+
+SELF_TEST_PROMPT = "Once upon a time, there was a little"
+SELF_TEST_TOKENS = 16
+SECTIONS = 9
+COPIED = (TOKENIZER, "tokenizer_config.json", "LICENSE", "LICENSE.txt", "NOTICE")
+
+Stage = Callable[[str], None]
+
+
+def build_bundle(
+    checkpoint_path: Path, target: Target, options: Options, output: Path, *,
+    replace: bool = False, compile_library: bool = True, stage: Stage = lambda text: None,
+) -> Bundle:  # fmt: skip
+    """Build a checkpoint for a target into the folder `output`."""
+    if output.exists() and not replace:
+        raise OutputError(
+            f"{output}: already exists", hint="give another folder, or --force to replace this one"
+        )
+    checkpoint = open_checkpoint(checkpoint_path)
+    tokenizer = load_tokenizer(checkpoint_path)
+    model, facts = build_model(checkpoint, options)
+    plan = lower(model, target.layout)
+    _refuse_too_large(plan, facts, target)
+    stage(f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {target.layout}")
+    with _appearing(output, replace) as folder:
+        prompt = encode(tokenizer, SELF_TEST_PROMPT)
+        _write_model(checkpoint, model, plan, facts, folder, prompt, stage)
+        files = [source.path for source in sources(target)]
+        copy_runtime(files, folder)
+        (folder / "sources.cmake").write_text(cmake_lists(target), encoding="utf-8")
+        for name in COPIED:
+            if (checkpoint_path / name).is_file():
+                shutil.copyfile(checkpoint_path / name, folder / name)
+        if compile_library:
+            library = build_library(target, folder, folder)
+            stage(f"lib/{target.name}: {library.archive.stat().st_size} bytes")
+        manifest = _manifest(target, options, facts, plan, checkpoint, folder)
+        text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return open_bundle(output)
+
+
+def _write_model(
+    checkpoint: CheckpointFolder, model: ir.Model, plan: Plan, facts: Facts, folder: Path,
+    prompt: list[int], stage: Stage,
+) -> None:  # fmt: skip
+    """Write model.bitx and model.onnx; the self-test is computed from them, last."""
+    writer = BitxWriter(folder / DATA, SECTIONS)
+    offsets = writer.add_model(plan, stored_matrices(model), facts)
+    about = {"bitexport.version": __version__, "bitexport.family": facts.family}
+    write_onnx(model, folder / GRAPH, DATA, offsets, about)
+    _read_back(model, folder / DATA, offsets)
+    stage(f"{DATA}: {(folder / DATA).stat().st_size} bytes; computing the self-test")
+    prompt = prompt[: facts.context - SELF_TEST_TOKENS]
+    writer.add(SELF_TEST, _self_test(folder / GRAPH, prompt))
+    origin = {
+        "tool": "bitexport", "version": __version__, "family": facts.family, "name": facts.name,
+        "checkpoint": checkpoint.digests(),
+    }  # fmt: skip
+    writer.add(PROVENANCE, json.dumps(origin, sort_keys=True).encode())
+    writer.finish()
+
+
+def _read_back(model: ir.Model, data: Path, offsets: Mapping[str, int]) -> None:
+    """Let the reference unpack first and last rows of every ternary matrix: are they the trits?"""
+    for name, stored in stored_matrices(model).items():
+        if stored.packing is None:
+            continue
+        n, k, tile = stored.matrix.rows, stored.matrix.columns, stored.packing.ROW_TILE
+        for start in {0, (n - 1) // tile * tile}:
+            rows = min(tile, n - start)
+            with data.open("rb") as file:
+                size = stored.packing.packed_bytes(rows, k)
+                packed = os.pread(
+                    file.fileno(), size, offsets[name] + stored.packing.packed_bytes(start, k)
+                )
+            unpack = getattr(ternary_matmul, f"unpack_{stored.layout}")
+            found = unpack(np.frombuffer(packed, np.uint8), n=rows, k=k)
+            if not np.array_equal(found, stored.matrix.read_rows(start, start + rows)):
+                raise MismatchError(
+                    f"{DATA}: the reference reads other trits in rows {start} to {start + rows} "
+                    f"of `{name}` than the checkpoint holds",
+                    hint=f"layout {stored.layout} is packed wrongly; this is a bug of bitexport",
+                )
+
+
+def _self_test(graph: Path, prompt: list[int]) -> bytes:
+    """Return section 3.8 of FORMAT.md, computed by the reference."""
+    try:
+        model = bitexport_ref.evaluator.load(graph)
+        expected = bitexport_ref.self_test.compute(model, prompt, SELF_TEST_TOKENS)
+    except ReferenceFailure as error:
+        raise CheckpointError(
+            f"the reference cannot run this model: {error}",
+            hint="a weight is out of range, or the prompt drives the model out of it",
+        ) from error
+    tokens = (*expected.prompt, *expected.generated)
+    head = (len(expected.prompt), len(expected.generated), len(expected.chains), 0)
+    chains = (expected.logits_chain, *expected.chains)
+    return struct.pack(f"<{4 + len(tokens)}I", *head, *tokens) + b"".join(map(printed, chains))
+
+
+def _refuse_too_large(plan: Plan, facts: Facts, target: Target) -> None:
+    """Say so before anything is written when the target's memory cannot hold a session."""
+    need = arena_bytes(plan, 1, 1, facts.context, fused=True)
+    if target.ram_bytes is not None and need > target.ram_bytes:
+        state = arena_bytes(plan, 1, 1, 1, fused=True)
+        per_token = (need - state) // max(1, facts.context - 1)
+        fits = max(0, (target.ram_bytes - state) // max(1, per_token))
+        raise TargetError(
+            f"target `{target.name}`: a context of {facts.context} tokens needs {need} bytes "
+            f"of memory, it has {target.ram_bytes}",
+            hint=f"use --context {fits} or less" if fits else "the model is too large for it",
+        )
+
+
+def _manifest(
+    target: Target, options: Options, facts: Facts, plan: Plan, checkpoint: CheckpointFolder,
+    folder: Path,
+) -> dict[str, Any]:  # fmt: skip
+    arena = {
+        f"arena_bytes_{rows}_rows": arena_bytes(plan, rows, 1, facts.context, fused=True)
+        for rows in (1, 16)
+    }
+    return {
+        "manifest_version": 1,
+        "tool": {"name": "bitexport", "version": __version__},
+        "target": target.name,
+        "layout": target.layout,
+        "model": dataclasses.asdict(facts),
+        "options": dataclasses.asdict(options),
+        "memory": {"data_bytes": (folder / DATA).stat().st_size, **arena},
+        "checkpoint": checkpoint.digests(),
+        "files": file_digests(folder),
+    }
+
+
+@contextlib.contextmanager
+def _appearing(output: Path, replace: bool) -> Iterator[Path]:
+    """Give a folder to write into; it becomes `output` at the end, or vanishes on failure."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        if replace and output.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent))
+            output.rename(old / output.name)
+            folder.rename(output)
+            shutil.rmtree(old)
+        else:
+            folder.rename(output)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or output}: cannot be written: {error.strerror}",
+            hint="nothing was left behind; free space or choose another folder",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,196 @@
+"""What a file is: facts about a checkpoint, a bundle, a graph or a .bitx file, as plain data."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.safetensors_file import DTYPES, StoredTensor, read_header
+from bitexport.emit.manifest import DATA, MANIFEST, open_bundle
+from bitexport.errors import BitexportError, BundleError, CheckpointError
+from bitexport_ref.bitx import Bitx, BitxError, check_hashes, open_bitx, provenance, self_test
+
+Facts = dict[str, Any]
+PACKED_LANES = 4
+
+
+def inspect(path: Path) -> Facts:
+    """Say what a path holds; the kind is found by looking inside, not by asking."""
+    if not path.exists():
+        raise BitexportError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return _bundle(path) if (path / MANIFEST).is_file() else _checkpoint(path)
+    readers: dict[str, Callable[[Path], Facts]] = {
+        ".bitx": _bitx,
+        ".onnx": _onnx,
+        ".safetensors": _safetensors,
+    }
+    if path.suffix not in readers:
+        raise BitexportError(
+            f"{path}: not a kind of file that inspect knows",
+            hint="give a checkpoint folder, a bundle, or a .safetensors, .onnx or .bitx file",
+        )
+    return readers[path.suffix](path)
+
+
+def _checkpoint(path: Path) -> Facts:
+    checkpoint = open_checkpoint(path)
+    config = checkpoint.config
+    quantization = config.get("quantization_config")
+    return {
+        "kind": "checkpoint",
+        "path": str(path),
+        "model_type": config.get("model_type"),
+        "quantization": quantization,
+        "config": {
+            key: value
+            for key, value in config.items()
+            if isinstance(value, int | float | str | bool) and key != "model_type"
+        },
+        **_tensors(list(checkpoint.tensors.values())),
+    }
+
+
+def _safetensors(path: Path) -> Facts:
+    return {"kind": "safetensors", "path": str(path), **_tensors(list(read_header(path).values()))}
+
+
+def _tensors(tensors: list[StoredTensor]) -> Facts:
+    """Sum up a list of tensors; uint8 ones beside a scale hold four trits a byte."""
+    names = {tensor.name for tensor in tensors}
+    packed = [t for t in tensors if t.dtype == "U8" and f"{t.name}_scale" in names]
+    return {
+        "ternary_weights": sum(PACKED_LANES * math.prod(t.shape) for t in packed),
+        "other_weights": sum(math.prod(t.shape) for t in tensors if t not in packed),
+        "bytes": sum(math.prod(t.shape) * DTYPES[t.dtype].itemsize for t in tensors),
+        "tensors": [
+            {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "file": t.file.name}
+            for t in sorted(tensors, key=lambda tensor: tensor.name)
+        ],
+    }
+
+
+def _bundle(path: Path) -> Facts:
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    return {
+        "kind": "bundle",
+        "path": str(path),
+        **{key: manifest[key] for key in ("tool", "target", "layout", "model", "options")},
+        "memory": manifest["memory"],
+        "checkpoint": manifest["checkpoint"],
+        "files": {
+            name: (path / name).stat().st_size if (path / name).is_file() else None
+            for name in manifest["files"]
+        },
+        "sections": _bitx(path / DATA)["sections"],
+    }
+
+
+def _onnx(path: Path) -> Facts:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError:
+        raise CheckpointError(f"{path}: not an ONNX file") from None
+    graph = model.graph
+    external = [
+        {"name": t.name, **{entry.key: entry.value for entry in t.external_data}}
+        for t in graph.initializer
+        if t.external_data
+    ]
+    return {
+        "kind": "onnx",
+        "path": str(path),
+        "ir_version": model.ir_version,
+        "opsets": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "producer": model.producer_name,
+        "inputs": [_onnx_value(value) for value in graph.input],
+        "outputs": [_onnx_value(value) for value in graph.output],
+        "ops": dict(sorted(collections.Counter(node.op_type for node in graph.node).items())),
+        "functions": sorted(function.name for function in model.functions),
+        "external_data": external,
+    }
+
+
+def _onnx_value(value: onnx.ValueInfoProto) -> str:
+    tensor = value.type.tensor_type
+    dims = [d.dim_param or str(d.dim_value) for d in tensor.shape.dim]
+    return f"{value.name}: {onnx.TensorProto.DataType.Name(tensor.elem_type)}[{', '.join(dims)}]"
+
+
+def _bitx(path: Path) -> Facts:
+    try:
+        bitx = open_bitx(path)
+        check_hashes(bitx)
+        tested, origin = self_test(bitx), provenance(bitx)
+    except BitxError as error:
+        raise BundleError(
+            f"{path}: {error}", hint="the file is damaged; build or copy it again"
+        ) from error
+    return {
+        "kind": "bitx",
+        "path": str(path),
+        "minimum_runtime": bitx.min_runtime,
+        "facts": dataclasses.asdict(bitx.facts),
+        "sections": [{"id": s.id, "offset": s.offset, "bytes": s.size} for s in bitx.sections],
+        "ops": dict(sorted(collections.Counter(op.code.name for op in bitx.ops).items())),
+        "fused": sum(1 for op in bitx.ops if op.fusion),
+        "values": len(bitx.values),
+        "self_test": tested and {"prompt": tested.prompt, "generated": tested.generated},
+        "provenance": origin,
+        "layers": _weights(bitx),
+    }
+
+
+def _weights(bitx: Bitx) -> list[Facts]:
+    """Return every matrix with how it is stored: what is in the file, layer by layer."""
+    return [
+        {
+            "name": tensor.name,
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype.name.lower(),
+            "layout": tensor.layout.name.lower(),
+            "bytes": tensor.size,
+            "bits_per_weight": round(8 * tensor.size / math.prod(tensor.shape), 3),
+        }
+        for tensor in bitx.tensors
+    ]
+
+
+def render(facts: Facts) -> str:
+    """Return the facts for a person: one line a fact, lists of records as columns."""
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{key}:", *_columns(value)]
+        elif isinstance(value, list):
+            lines += [f"{key}:", *(f"  {item}" for item in value)]
+        elif isinstance(value, dict):
+            lines += [f"{key}:", *(f"  {k}: {_short(v)}" for k, v in value.items())]
+        else:
+            lines.append(f"{key}: {_short(value)}")
+    return "\n".join(lines)
+
+
+def _columns(records: list[Facts]) -> list[str]:
+    rows = [[_short(value) for value in record.values()] for record in records]
+    table = [list(records[0]), *rows]
+    widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

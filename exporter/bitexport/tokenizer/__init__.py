@@ -1,0 +1,1 @@
+"""Tokenizers: text to tokens and back, on this side of the cable."""

@@ -1,0 +1,1 @@
+"""Compile for a target, and start a program the way the target says."""

@@ -1,0 +1,158 @@
+"""Run a bundle on every core of its target, in every way that must not change a bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bitexport.emit.manifest import Bundle
+from bitexport.errors import MismatchError, RunError
+from bitexport.targets import Target, load_isas
+from bitexport.toolchain.compile import build_runner, find_library
+from bitexport.toolchain.emulate import run as run_program
+from bitexport.verify.expected import Expected
+from bitexport.verify.match import Difference, first_difference
+from bitexport.verify.observed import Observed, parse
+
+
+@functools.cache
+def isa_bits() -> dict[str, int]:
+    """Return the runtime's bit for each instruction set: the order of isa.toml is ABI."""
+    return {name: 1 << at for at, name in enumerate(load_isas())}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to run: none of these may change a bit."""
+
+    chunk: int
+    threads: int = 1
+    isa: str | None = None
+    traced: bool = True
+
+    @property
+    def words(self) -> str:
+        """Say it for a person."""
+        parts = ["op by op" if self.traced else "fused", f"chunks of {self.chunk}"]
+        parts.append(f"{self.threads} thread{'s' * (self.threads > 1)}")
+        return ", ".join([*parts, *([self.isa] if self.isa else [])])
+
+    def arguments(self, expected: Expected) -> list[str]:
+        """Return the runner's arguments."""
+        words = ["--prompt", ",".join(map(str, expected.prompt))]
+        words += ["--generate", str(len(expected.generated)), "--chunk", str(self.chunk)]
+        if self.threads > 1:
+            words += ["--threads", str(self.threads)]
+        if self.isa:
+            words += ["--isa", str(isa_bits()[self.isa] | isa_bits()["scalar"])]
+        return [*words, "--trace"] if self.traced else words
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A run that did not return the reference's bits."""
+
+    way: Way
+    difference: Difference
+
+
+@dataclasses.dataclass(frozen=True)
+class CoreResult:
+    """What happened on one core."""
+
+    core: str
+    expected_isas: tuple[str, ...]
+    available: tuple[str, ...]
+    seen: tuple[str, ...]
+    runs: int
+    arena_bytes: int
+    failure: Failure | None
+    problem: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Every run equal, and the instruction sets those that the target file lists."""
+        return self.failure is None and self.problem is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The runner of a bundle, ready to start on the cores of its target."""
+
+    target: Target
+    program: Path
+    model: Path
+
+    def start(self, core: str, arguments: Sequence[str]) -> Observed:
+        """Run once and read what was printed."""
+        words = [str(self.model), *arguments] if self.target.os == "linux" else list(arguments)
+        return parse(run_program(self.target, core, self.program, words).stdout)
+
+
+@contextmanager
+def machine(bundle: Bundle, target: Target) -> Iterator[Machine]:
+    """Link the runner against the very library that the bundle ships."""
+    library = find_library(target, bundle.path)
+    with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
+        program = build_runner(target, library, bundle.path, Path(folder) / "runner")
+        yield Machine(target, program, bundle.data.resolve())
+
+
+def ways(target: Target, core: str, prompt: int) -> list[Way]:
+    """Return every way in which a core is run."""
+    every = [
+        Way(chunk=chunk, threads=threads)
+        for threads in ((1, 2) if target.threads else (1,))
+        for chunk in (prompt, 1)
+    ]
+    isas = target.expected_isas(core)
+    every += [Way(chunk=prompt, isa=isa) for isa in isas[:-1]]
+    every += [Way(chunk=chunk, traced=False) for chunk in (prompt, max(1, prompt // 2), 1)]
+    if target.threads:
+        every.append(Way(chunk=prompt, threads=2, traced=False))
+    return every
+
+
+def verify_core(
+    device: Machine, core: str, expected: Expected, tell: Callable[[str], None]
+) -> CoreResult:
+    """Run a core in every way, until one differs."""
+    wanted = device.target.expected_isas(core)
+    seen: list[str] = []
+    available: tuple[str, ...] = ()
+    runs = arena = 0
+    failure: Failure | None = None
+    problem: str | None = None
+    try:
+        tell(f"  {core}: self-test")
+        tested = device.start(core, ["--check-hashes", "--self-test"])
+        available, problem = tested.available, _self_test_problem(tested)
+        for way in ways(device.target, core, len(expected.prompt)):
+            if failure or problem:
+                break
+            tell(f"  {core}: {way.words}")
+            observed = device.start(core, way.arguments(expected))
+            runs += 1
+            arena = max(arena, observed.arena_bytes)
+            seen += [observed.used] if observed.used not in seen else []
+            difference = first_difference(expected, observed, traced=way.traced)
+            failure = Failure(way, difference) if difference else None
+    except (RunError, MismatchError) as error:
+        problem = str(error)
+    ordered = tuple(isa for isa in isa_bits() if isa in seen)
+    if not failure and not problem and (set(seen) != set(wanted) or set(available) != set(wanted)):
+        problem = (
+            f"the target file expects {' '.join(wanted)}; available: {' '.join(available)}, "
+            f"seen to run: {' '.join(ordered)}"
+        )
+    return CoreResult(core, wanted, available, ordered, runs, arena, failure, problem)
+
+
+def _self_test_problem(tested: Observed) -> str | None:
+    if tested.self_test == "ok":
+        return None
+    return f"the self-test in the file failed: {tested.self_test or 'it did not run'}"
