@@ -1,0 +1,1 @@
+"""The oracle: computes every op output of an exported model to the last bit, slowly and plainly."""

@@ -1,0 +1,35 @@
+"""What the reference refuses, and the status a runtime reports for the same refusal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ReferenceFailure(Exception):  # noqa: N818 - a failure of the model, not of the reference
+    """A model or an input that the reference does not compute; the message names op and output."""
+
+    status: ClassVar[str] = "BITX_E_UNSUPPORTED"
+
+
+class NotFinite(ReferenceFailure):
+    """A NaN, an infinity, or a value too large for the dtype of the state."""
+
+    status = "BITX_E_NOT_FINITE"
+
+
+class TokenOutside(ReferenceFailure):
+    """A token outside the vocabulary."""
+
+    status = "BITX_E_TOKEN"
+
+
+class ContextFull(ReferenceFailure):
+    """More positions than the model has."""
+
+    status = "BITX_E_FULL"
+
+
+class BadOperand(ReferenceFailure):
+    """An operand whose dtype or shape is not the one that the op asks for."""
+
+    status = "BITX_E_ARGUMENT"

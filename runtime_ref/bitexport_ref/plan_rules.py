@@ -1,0 +1,387 @@
+"""The rules that a plan keeps as a whole: R17 to R20, R22 and R23 of FORMAT.md."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from bitexport_ref.bitx_records import (
+    Bitx,
+    Dtype,
+    Layout,
+    Op,
+    OpCode,
+    Operand,
+    OperandKind,
+    Role,
+    RowKind,
+    Tensor,
+    Value,
+    require,
+)
+
+LONGEST_INTEGER_SUM = 131056
+
+INPUT_COUNTS: dict[OpCode, tuple[int, ...]] = {
+    OpCode.EMBED: (2, 3),
+    OpCode.RMS_NORM: (2,),
+    OpCode.QUANTIZE_ROWS: (1,),
+    OpCode.TERNARY_MATMUL: (2,),
+    OpCode.DENSE_MATMUL: (2,),
+    OpCode.RESCALE: (3,),
+    OpCode.ROPE: (3,),
+    OpCode.APPEND_CACHE: (2,),
+    OpCode.ATTEND: (3,),
+    OpCode.RELU: (1,),
+    OpCode.ADD: (2,),
+    OpCode.MUL: (2,),
+}
+ATTRIBUTE_COUNTS = {
+    OpCode.RMS_NORM: 1,
+    OpCode.ROPE: 1,
+    OpCode.APPEND_CACHE: 1,
+    OpCode.ATTEND: 3,
+}
+FUSIONS = {
+    1: (OpCode.RMS_NORM, OpCode.QUANTIZE_ROWS),
+    2: (OpCode.TERNARY_MATMUL, OpCode.RESCALE),
+    3: (OpCode.DENSE_MATMUL, OpCode.RESCALE),
+    4: (OpCode.RELU, OpCode.MUL, OpCode.MUL),
+}
+_SQUARE_AND_GATE = 4
+
+Lifetimes = dict[int, tuple[int, int]]
+
+
+def check_plan(bitx: Bitx) -> None:
+    """Check what a plan promises; its records have been read, so every index is sound."""
+    for index, op in enumerate(bitx.ops):
+        _check_record(f"op {index} ({op.code.name})", op)
+    for index, op in enumerate(bitx.ops):
+        _check_operands(f"op {index} ({op.code.name})", op, bitx)
+    _check_writers(bitx)
+    heads = _check_fusions(bitx)
+    _check_slots(bitx, [value.slot for value in bitx.values], list(range(len(bitx.ops))))
+    _check_slots(bitx, [value.fused_slot for value in bitx.values], heads)
+
+
+# ---- one record: R17, R18 --------------------------------------------------------------------
+
+
+def _check_record(at: str, op: Op) -> None:
+    """Check attributes (R17) and the numbers of operands (R18)."""
+    used = ATTRIBUTE_COUNTS.get(op.code, 0)
+    require(17, not any(op.attributes[used:]), f"{at}: an unused attribute is not 0")
+    outputs = 2 if op.code == OpCode.QUANTIZE_ROWS else 1
+    require(18, len(op.inputs) in INPUT_COUNTS[op.code], f"{at}: {len(op.inputs)} inputs")
+    require(18, len(op.outputs) == outputs, f"{at}: {len(op.outputs)} outputs")
+
+
+# ---- operands: R19 ---------------------------------------------------------------------------
+
+
+def _check_operands(at: str, op: Op, bitx: Bitx) -> None:
+    """Check kinds, dtypes, layouts, shapes and row kinds (R19)."""
+    made = [_value(at, bitx, operand) for operand in op.outputs]
+    CHECKS[op.code](at, op, bitx, made)
+    if op.code == OpCode.APPEND_CACHE:
+        return
+    states = [1, 2] if op.code == OpCode.ATTEND else []
+    for number, operand in enumerate(op.inputs):
+        if operand.kind == OperandKind.VALUE and number not in states:
+            for output in made:
+                _check_rows(at, bitx.values[operand.index], output)
+    for output in made[1:]:
+        same = (output.row_kind, output.rows) == (made[0].row_kind, made[0].rows)
+        require(19, same, f"{at}: its outputs differ in rows")
+
+
+def _check_rows(at: str, given: Value, made: Value) -> None:
+    """Rows stay what they are, or the last of them are kept."""
+    same = (given.row_kind, given.rows) == (made.row_kind, made.rows)
+    kept = (given.row_kind, made.row_kind) == (RowKind.CALL, RowKind.KEPT)
+    fits = given.row_kind != RowKind.CONTEXT and (same or kept)
+    require(19, fits, f"{at}: rows of `{given.name}` do not become rows of `{made.name}`")
+
+
+def _check_embed(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    ids = _value(at, bitx, op.inputs[0])
+    table = _tensor(at, bitx, op.inputs[1], rank=2)
+    _expect(at, ids, Dtype.S32, 1)
+    known = table.dtype in (Dtype.F32, Dtype.BF16, Dtype.S8)
+    require(19, known, f"{at}: a table of {table.dtype.name}")
+    scaled = table.dtype == Dtype.S8
+    require(19, (len(op.inputs) == 3) == scaled, f"{at}: a scale belongs to s8 tables only")  # noqa: PLR2004
+    if scaled:
+        _expect_vector(at, _tensor(at, bitx, op.inputs[2], rank=1), (table.shape[0],))
+    _expect(at, made[0], Dtype.F32, table.shape[1])
+
+
+def _check_rms_norm(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _expect(at, x, Dtype.F32, x.columns)
+    _expect_vector(at, _tensor(at, bitx, op.inputs[1], rank=1), (x.columns,))
+    _expect(at, made[0], Dtype.F32, x.columns)
+
+
+def _check_quantize_rows(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _expect(at, x, Dtype.F32, x.columns)
+    require(19, x.columns <= LONGEST_INTEGER_SUM, f"{at}: {x.columns} columns")
+    _expect(at, made[0], Dtype.S8, x.columns)
+    _expect(at, made[1], Dtype.F32, 1)
+
+
+def _check_ternary_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    weight = _tensor(at, bitx, op.inputs[1], rank=2, layout=Layout.P2R)
+    n, k = weight.shape
+    require(19, k <= LONGEST_INTEGER_SUM, f"{at}: k is {k}")
+    _expect(at, _value(at, bitx, op.inputs[0]), Dtype.S8, k)
+    _expect(at, made[0], Dtype.S32, n)
+
+
+def _check_dense_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    weight = _tensor(at, bitx, op.inputs[1], rank=2)
+    n, k = weight.shape
+    x = _value(at, bitx, op.inputs[0])
+    integers = weight.dtype == Dtype.S8
+    known = integers or weight.dtype in (Dtype.F32, Dtype.BF16)
+    require(19, known, f"{at}: a weight of {weight.dtype.name}")
+    require(19, k <= LONGEST_INTEGER_SUM or not integers, f"{at}: k is {k}")
+    _expect(at, x, Dtype.S8 if integers else Dtype.F32, k)
+    _expect(at, made[0], Dtype.S32 if integers else Dtype.F32, n)
+
+
+def _check_rescale(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    sums = _value(at, bitx, op.inputs[0])
+    _expect(at, sums, Dtype.S32, sums.columns)
+    _expect(at, _value(at, bitx, op.inputs[1]), Dtype.F32, 1)
+    _expect_vector(at, _tensor(at, bitx, op.inputs[2], rank=1), (1, sums.columns))
+    _expect(at, made[0], Dtype.F32, sums.columns)
+
+
+def _check_rope(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    cos, sin = (_tensor(at, bitx, operand, rank=2) for operand in op.inputs[1:])
+    require(19, cos.shape == sin.shape, f"{at}: tables {cos.shape} and {sin.shape}")
+    require(19, cos.dtype == sin.dtype == Dtype.F32, f"{at}: tables that are not f32")
+    positions, half = cos.shape
+    require(19, positions >= bitx.facts.context, f"{at}: tables of {positions} positions")
+    _expect(at, x, Dtype.F32, op.attributes[0] * half * 2)
+    _expect(at, made[0], Dtype.F32, x.columns)
+    _expect_position(at, x)
+
+
+def _check_append_cache(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    state, x = (_value(at, bitx, operand) for operand in op.inputs)
+    _expect_state(at, state)
+    _expect(at, x, Dtype.F32, state.columns)
+    require(19, x.row_kind == RowKind.CALL, f"{at}: `{x.name}` has not the rows of the call")
+    heads = op.attributes[0]
+    require(19, heads > 0 and state.columns % heads == 0, f"{at}: {heads} heads")
+    _expect_state(at, made[0])
+    _expect(at, made[0], state.dtype, state.columns)
+
+
+def _check_attend(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    query, *states = (_value(at, bitx, operand) for operand in op.inputs)
+    heads, kv_heads, _, _ = op.attributes
+    _expect(at, query, Dtype.F32, query.columns)
+    divides = 0 < kv_heads <= heads and query.columns % heads == 0
+    require(19, divides, f"{at}: {heads} heads, {kv_heads} kv heads, {query.columns} columns")
+    for state in states:
+        _expect_state(at, state)
+        _expect(at, state, state.dtype, query.columns // heads * kv_heads)
+    _expect(at, made[0], Dtype.F32, query.columns)
+    _expect_position(at, query)
+
+
+def _check_relu(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _expect(at, x, Dtype.F32, x.columns)
+    _expect(at, made[0], Dtype.F32, x.columns)
+
+
+def _check_elementwise(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _expect(at, x, Dtype.F32, x.columns)
+    if op.inputs[1].kind == OperandKind.VALUE:
+        _expect(at, bitx.values[op.inputs[1].index], Dtype.F32, x.columns)
+    else:
+        _expect_vector(at, _tensor(at, bitx, op.inputs[1], rank=1), (x.columns,))
+    _expect(at, made[0], Dtype.F32, x.columns)
+
+
+CHECKS: dict[OpCode, Callable[[str, Op, Bitx, Sequence[Value]], None]] = {
+    OpCode.EMBED: _check_embed,
+    OpCode.RMS_NORM: _check_rms_norm,
+    OpCode.QUANTIZE_ROWS: _check_quantize_rows,
+    OpCode.TERNARY_MATMUL: _check_ternary_matmul,
+    OpCode.DENSE_MATMUL: _check_dense_matmul,
+    OpCode.RESCALE: _check_rescale,
+    OpCode.ROPE: _check_rope,
+    OpCode.APPEND_CACHE: _check_append_cache,
+    OpCode.ATTEND: _check_attend,
+    OpCode.RELU: _check_relu,
+    OpCode.ADD: _check_elementwise,
+    OpCode.MUL: _check_elementwise,
+}
+
+
+def _value(at: str, bitx: Bitx, operand: Operand) -> Value:
+    """Return the value that an operand is."""
+    is_value = operand.kind == OperandKind.VALUE
+    require(19, is_value, f"{at}: tensor {operand.index} stands where a value belongs")
+    return bitx.values[operand.index]
+
+
+def _tensor(
+    at: str, bitx: Bitx, operand: Operand, *, rank: int, layout: Layout = Layout.PLAIN
+) -> Tensor:
+    """Return the tensor that an operand is."""
+    is_tensor = operand.kind == OperandKind.TENSOR
+    require(19, is_tensor, f"{at}: value {operand.index} stands where a tensor belongs")
+    tensor = bitx.tensors[operand.index]
+    fits = len(tensor.shape) == rank and tensor.layout == layout
+    require(19, fits, f"{at}: `{tensor.name}` has shape {tensor.shape}, layout {tensor.layout}")
+    return tensor
+
+
+def _expect(at: str, value: Value, dtype: Dtype, columns: int) -> None:
+    """Check dtype and columns of a value."""
+    fits = (value.dtype, value.columns) == (dtype, columns)
+    found = f"{value.dtype.name} with {value.columns} columns"
+    require(19, fits, f"{at}: `{value.name}` is {found}, not {dtype.name} with {columns}")
+
+
+def _expect_vector(at: str, tensor: Tensor, sizes: tuple[int, ...]) -> None:
+    """Check a tensor of one f32 per column, or per row of a table."""
+    fits = tensor.dtype == Dtype.F32 and tensor.shape[0] in sizes
+    require(19, fits, f"{at}: `{tensor.name}` is {tensor.dtype.name} {tensor.shape}")
+
+
+def _expect_state(at: str, value: Value) -> None:
+    """Check that a value is a state, in a dtype that states have."""
+    fits = value.role == Role.STATE and value.dtype in (Dtype.F32, Dtype.F16)
+    require(19, fits, f"{at}: `{value.name}` is no state of f32 or f16")
+
+
+def _expect_position(at: str, value: Value) -> None:
+    """Check that the rows of a value have positions."""
+    has = value.row_kind in (RowKind.CALL, RowKind.KEPT)
+    require(19, has, f"{at}: the rows of `{value.name}` have no position")
+
+
+# ---- who writes, who reads: R22 --------------------------------------------------------------
+
+
+def _check_writers(bitx: Bitx) -> None:
+    """Check that every value is written once, before it is read (R22)."""
+    written: set[int] = set()
+    for index, op in enumerate(bitx.ops):
+        at = f"op {index} ({op.code.name})"
+        in_place = op.code == OpCode.APPEND_CACHE
+        if in_place:
+            require(22, op.inputs[0] == op.outputs[0], f"{at}: the state is not written in place")
+        for number, operand in enumerate(op.inputs):
+            if operand.kind == OperandKind.VALUE and not (in_place and number == 0):
+                value = bitx.values[operand.index]
+                there = value.role == Role.INPUT or operand.index in written
+                require(22, there, f"{at}: reads `{value.name}` before it is written")
+        for operand in op.outputs:
+            value = bitx.values[operand.index]
+            require(22, value.role != Role.INPUT, f"{at}: writes the input `{value.name}`")
+            fits = (value.role == Role.STATE) == in_place
+            require(22, fits, f"{at}: writes `{value.name}`, of role {value.role.name}")
+            once = operand.index not in written
+            require(22, once, f"{at}: writes `{value.name}` a second time")
+            written.add(operand.index)
+    for index, value in enumerate(bitx.values):
+        made = value.role == Role.INPUT or index in written
+        require(22, made, f"value {index} (`{value.name}`) is written by no op")
+
+
+# ---- fusions: R20 ----------------------------------------------------------------------------
+
+
+def _check_fusions(bitx: Bitx) -> list[int]:
+    """Check fusions; return for every op the first op of its fusion, or itself (R20)."""
+    heads = list(range(len(bitx.ops)))
+    between: set[int] = set()
+    end = 0
+    for index, op in enumerate(bitx.ops):
+        at = f"op {index} ({op.code.name})"
+        if op.fusion == 0:
+            require(20, op.covers == 0, f"{at}: no fusion covers {op.covers} ops")
+            continue
+        require(20, op.fusion in FUSIONS, f"{at}: fusion {op.fusion}")
+        codes = FUSIONS[op.fusion]
+        require(20, index >= end, f"{at}: fusions overlap")
+        require(20, op.covers == len(codes), f"{at}: fusion {op.fusion} covers {op.covers} ops")
+        end = index + op.covers
+        covered = bitx.ops[index:end]
+        found = tuple(each.code for each in covered)
+        require(20, found == codes, f"{at}: fusion {op.fusion} covers {[c.name for c in found]}")
+        for before, after in itertools.pairwise(covered):
+            feeds = before.outputs[0] == after.inputs[0]
+            require(20, feeds, f"{at}: an op of fusion {op.fusion} does not feed the next")
+            between.update(operand.index for operand in before.outputs)
+        if op.fusion == _SQUARE_AND_GATE:
+            square, gate = covered[1:]
+            require(20, square.inputs[0] == square.inputs[1], f"{at}: the first Mul is no square")
+            stored = gate.inputs[1] not in (square.inputs[0], square.outputs[0])
+            require(20, stored, f"{at}: the second Mul reads what the fusion does not store")
+        heads[index:end] = [index] * op.covers
+    _check_left_out(bitx, heads, between)
+    return heads
+
+
+def _check_left_out(bitx: Bitx, heads: Sequence[int], between: set[int]) -> None:
+    """Check that exactly the values inside a fusion have no fused slot (R20)."""
+    users: dict[int, set[int]] = defaultdict(set)
+    for op, head in zip(bitx.ops, heads, strict=True):
+        for index in _values_of((*op.inputs, *op.outputs)):
+            users[index].add(head)
+    for index, value in enumerate(bitx.values):
+        at = f"value {index} (`{value.name}`)"
+        if index in between:
+            require(20, len(users[index]) == 1, f"{at} is used outside its fusion too")
+        left_out = value.fused_slot is None
+        require(20, left_out == (index in between), f"{at}: fused slot {value.fused_slot}")
+
+
+# ---- slots: R23 ------------------------------------------------------------------------------
+
+
+def _check_slots(bitx: Bitx, slots: Sequence[int | None], steps: Sequence[int]) -> None:
+    """Check that values of one slot never live at the same time (R23)."""
+    by_slot: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for index, (start, end) in _lifetimes(bitx, steps).items():
+        slot = slots[index]
+        if slot is not None:
+            by_slot[slot].append((start, end, index))
+    for slot, lives in by_slot.items():
+        lives.sort()
+        for (_, end, first), (start, _, second) in itertools.pairwise(lives):
+            require(23, end < start, f"values {first} and {second} live in slot {slot} at once")
+
+
+def _lifetimes(bitx: Bitx, steps: Sequence[int]) -> Lifetimes:
+    """Return the first and last step of every value that is not a state."""
+    lives: Lifetimes = {
+        index: (-1, -1) for index, value in enumerate(bitx.values) if value.role == Role.INPUT
+    }
+    for op, step in zip(bitx.ops, steps, strict=True):
+        for index in _values_of((*op.inputs, *op.outputs)):
+            if bitx.values[index].role != Role.STATE:
+                lives[index] = (lives.get(index, (step, step))[0], step)
+    for index, (start, _) in lives.items():
+        if bitx.values[index].role == Role.OUTPUT:
+            lives[index] = (start, len(bitx.ops))
+    return lives
+
+
+def _values_of(operands: Iterable[Operand]) -> list[int]:
+    """Return the values among operands."""
+    return [operand.index for operand in operands if operand.kind == OperandKind.VALUE]

@@ -1,0 +1,212 @@
+"""numerics: sums, exp, conversions and integer products return the bits of NUMERICS.md."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+import pytest
+
+from bitexport_ref import numerics
+from bitexport_ref.errors import BadOperand, NotFinite
+
+# ---- eight-lane sums -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 15, 16, 64, 203])
+def test_a_sum_has_eight_lanes_and_one_tree(n, plain, same_bits):
+    values = np.random.default_rng(n).standard_normal((3, 2, n)).astype(np.float32)
+    expected = [[plain.lane_sum(row.tolist()) for row in block] for block in values]
+    same_bits(numerics.lane_sum(values), expected)
+
+
+def test_an_empty_sum_is_plus_zero(same_bits):
+    same_bits(numerics.lane_sum(np.empty((2, 0), np.float32)), [0.0, 0.0])
+
+
+def test_a_sum_of_minus_zeros_is_plus_zero(same_bits):
+    same_bits(numerics.lane_sum(np.full(11, -0.0, np.float32)), 0.0)
+
+
+def test_a_sum_keeps_subnormals(same_bits):
+    tiny = np.full(9, 1e-45, np.float32)
+    same_bits(numerics.lane_sum(tiny), np.float32(9 * 2.0**-149))
+
+
+def test_the_order_is_not_the_one_of_numpy():
+    values = np.random.default_rng(0).standard_normal((100, 1000)).astype(np.float32)
+    ours = numerics.lane_sum(values)
+    assert (ours != values.sum(axis=-1)).any()
+    np.testing.assert_allclose(ours, values.sum(axis=-1, dtype=np.float64), atol=1e-3)
+
+
+@pytest.mark.parametrize(("past", "rows"), [(0, 1), (0, 5), (3, 4), (8, 9), (21, 1)])
+def test_a_sum_over_positions_skips_what_a_row_does_not_see(past, rows, plain, same_bits):
+    rng = np.random.default_rng(past)
+    values = rng.standard_normal((past + rows, 2, rows)).astype(np.float32)
+    found = numerics.lane_sum_positions(values, past)
+    for row in range(rows):
+        seen = values[: past + row + 1, :, row]
+        same_bits(found[:, row], [plain.lane_sum(seen[:, i].tolist()) for i in range(2)])
+
+
+@pytest.mark.parametrize("n", [1, 8, 13])
+def test_a_dot_product_rounds_every_product(n, plain, same_bits):
+    rng = np.random.default_rng(n)
+    left = rng.standard_normal((n, 3, 1)).astype(np.float32)
+    right = rng.standard_normal((n, 1, 2)).astype(np.float32)
+    expected = [
+        [
+            plain.lane_sum(
+                [plain.f32(float(left[i, a, 0]) * float(right[i, 0, b])) for i in range(n)]
+            )
+            for b in range(2)
+        ]
+        for a in range(3)
+    ]
+    same_bits(numerics.lane_dot(left, right), expected)
+
+
+# ---- exp -------------------------------------------------------------------------------------
+
+
+def test_exp_is_the_written_sequence(plain, same_bits):
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [rng.uniform(-87, 88, 4000), rng.uniform(-1, 1, 1000), [0.0, -0.0, 1e-45, -87, 88]]
+    ).astype(np.float32)
+    same_bits(numerics.exp(x), [plain.exp(float(v)) for v in x])
+
+
+@pytest.mark.parametrize(
+    ("x", "bits"),
+    [
+        (0.0, 0x3F800000),
+        (-0.0, 0x3F800000),
+        (1.0, 0x402DF854),
+        (-1.0, 0x3EBC5AB2),
+        (-87.0, 0x00B33687),
+        (88.0, 0x7EF882B7),
+        (math.nextafter(-87.0, -math.inf), 0x00B33687),  # rounds to -87 in f32
+        (-87.00001, 0x00000000),
+        (88.00001, 0x7F800000),
+        (-math.inf, 0x00000000),
+        (math.inf, 0x7F800000),
+    ],
+)
+def test_exp_returns_these_bits(x, bits):
+    assert numerics.exp(np.array([x], np.float32)).view(np.uint32)[0] == bits
+
+
+def test_exp_of_nan_is_nan():
+    assert np.isnan(numerics.exp(np.array([np.nan], np.float32)))[0]
+
+
+def test_exp_is_within_1_1_ulp_of_the_truth():
+    x = np.linspace(-87, 88, 700_001).astype(np.float32)
+    truth = np.exp(x.astype(np.float64))
+    ulp = np.spacing(truth.astype(np.float32)).astype(np.float64)
+    assert (np.abs(numerics.exp(x) - truth) / ulp).max() < 1.1
+
+
+# ---- rounding and conversions ----------------------------------------------------------------
+
+
+def test_rint_is_the_magic_number_rule():
+    rng = np.random.default_rng(0)
+    halves = np.arange(-1000, 1000, dtype=np.float32) / 2
+    x = np.concatenate([halves, rng.uniform(-(2**22), 2**22, 10000)]).astype(np.float32)
+    magic = np.float32(1.5 * 2**23)
+    np.testing.assert_array_equal(numerics.rint(x), (x + magic) - magic)
+
+
+def test_every_bf16_widens_exactly(plain):
+    patterns = np.arange(65536, dtype=np.uint16)
+    found = numerics.bf16_to_f32(patterns)
+    expected = np.array([bits << 16 for bits in range(65536)], np.uint32)
+    np.testing.assert_array_equal(found.view(np.uint32), expected)
+    assert found[0x3F80] == plain.f32_from_bits(0x3F800000) == 1.0
+
+
+def test_every_f16_widens_exactly():
+    patterns = np.arange(65536, dtype=np.uint16).view(np.float16)
+    found = numerics.f16_to_f32(patterns)
+    expected = np.array([struct.unpack("<e", struct.pack("<H", p))[0] for p in range(65536)])
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(found[number].astype(np.float64), expected[number])
+    np.testing.assert_array_equal(np.signbit(found[number]), np.signbit(expected[number]))
+    assert np.isnan(found[~number]).all()
+
+
+def test_every_finite_f16_survives_the_way_there_and_back():
+    bits = np.arange(65536, dtype=np.uint16)
+    finite = bits[(bits & 0x7C00) != 0x7C00]
+    back = numerics.f32_to_f16(numerics.f16_to_f32(finite.view(np.float16)))
+    np.testing.assert_array_equal(back.view(np.uint16), finite)
+
+
+def test_f16_rounds_to_nearest_even_between_all_neighbours():
+    low = np.arange(0x7BFF, dtype=np.uint16)
+    below = numerics.f16_to_f32(low.view(np.float16))
+    above = numerics.f16_to_f32((low + np.uint16(1)).view(np.float16))
+    middle = (below + above) / np.float32(2)  # exact: f32 has 13 more bits
+    even = np.where(low % 2 == 0, low, low + 1).astype(np.uint16)
+    cases = [
+        (middle, even),
+        (np.nextafter(middle, np.float32(0)), low),
+        (np.nextafter(middle, np.float32(np.inf)), low + np.uint16(1)),
+    ]
+    for values, expected in cases:
+        for sign, bit in ((np.float32(1), 0), (np.float32(-1), 0x8000)):
+            found = numerics.f32_to_f16(values * sign).view(np.uint16)
+            np.testing.assert_array_equal(found, expected | np.uint16(bit))
+
+
+def test_f16_holds_what_rounds_to_its_largest_number():
+    largest_that_fits = np.nextafter(np.float32(65520), np.float32(0))
+    assert numerics.f32_to_f16(np.array([largest_that_fits]))[0] == 65504
+
+
+@pytest.mark.parametrize("value", [65520.0, -65520.0, 1e30, np.inf, -np.inf, np.nan])
+def test_f16_refuses_what_it_cannot_hold(value):
+    with pytest.raises(NotFinite, match=r"f16 is not finite: .* at \[1\]"):
+        numerics.f32_to_f16(np.array([0, value], np.float32))
+
+
+# ---- integer products ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 1, 1), (3, 5, 7), (2, 9, 1025), (4, 3, 3000)])
+def test_integer_products_are_exact(rows, n, k):
+    rng = np.random.default_rng(k)
+    q = rng.integers(-128, 128, (rows, k)).astype(np.int8)
+    w = rng.integers(-128, 128, (n, k)).astype(np.int8)
+    found = numerics.integer_matmul(q, w, 128)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, q.astype(np.int64) @ w.T.astype(np.int64))
+
+
+@pytest.mark.parametrize("code", [-128, 127])
+@pytest.mark.parametrize(("weight", "largest"), [(-2, 2), (1, 2), (-128, 128), (127, 128)])
+def test_the_largest_sums_are_exact(code, weight, largest):
+    k = numerics.LONGEST_INTEGER_SUM
+    q, w = np.full((1, k), code, np.int8), np.full((2, k), weight, np.int8)
+    w[1, 0] = -1
+    found = numerics.integer_matmul(q, w, largest)
+    assert found.tolist() == [[code * weight * k, code * (weight * (k - 1) - 1)]]
+
+
+def test_a_sum_that_may_leave_s32_is_refused():
+    q = np.zeros((1, numerics.LONGEST_INTEGER_SUM + 1), np.int8)
+    with pytest.raises(BadOperand, match="k is 131057"):
+        numerics.integer_matmul(q, q, 2)
+
+
+def test_wide_matrices_are_done_in_blocks(monkeypatch):
+    monkeypatch.setattr(numerics, "_WIDENED_AT_ONCE", 100)
+    rng = np.random.default_rng(0)
+    q = rng.integers(-128, 128, (2, 30)).astype(np.int8)
+    w = rng.integers(-2, 3, (17, 30)).astype(np.int8)
+    expected = q.astype(np.int64) @ w.T.astype(np.int64)
+    np.testing.assert_array_equal(numerics.integer_matmul(q, w, 2), expected)
