@@ -38,19 +38,19 @@ class Outputs:
     trace: list[Traced]
 
 
-def load(path: str | os.PathLike[str]) -> ReferenceModel:
+def load(path: str | os.PathLike[str], *, unpacked_bytes: int = UNPACKED_BYTES) -> ReferenceModel:
     """Read model.onnx; its weights stay where they are and are mapped."""
-    return ReferenceModel(read_graph(path))
+    return ReferenceModel(read_graph(path), unpacked_bytes)
 
 
 class ReferenceModel:
     """A loaded graph; nothing in it changes but the store of unpacked weights."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, unpacked_bytes: int = UNPACKED_BYTES) -> None:
         self.graph = graph
         self.path = graph.path
         self._unpacked: dict[str, S8] = {}
-        self._unpacked_bytes = 0
+        self._room = unpacked_bytes
         self._last_use = {
             name: index for index, step in enumerate(graph.steps) for name in step.inputs
         }
@@ -129,9 +129,9 @@ class ReferenceModel:
             return self._unpacked[name]
         assert step.unpack is not None
         weight = step.unpack(packed, **step.unpack_attributes)
-        if self._unpacked_bytes + weight.nbytes <= UNPACKED_BYTES:
+        if weight.nbytes <= self._room:
             self._unpacked[name] = weight
-            self._unpacked_bytes += weight.nbytes
+            self._room -= weight.nbytes
         return weight
 
     def _check_inputs(self, given: Mapping[str, Array]) -> None:

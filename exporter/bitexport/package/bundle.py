@@ -43,6 +43,7 @@ from bitexport_ref.ops import ternary_matmul
 
 SELF_TEST_PROMPT = "Once upon a time, there was a little"
 SELF_TEST_TOKENS = 16
+SELF_TEST_MEMORY = 64 << 20
 SECTIONS = 9
 COPIED = (TOKENIZER, "tokenizer_config.json", "LICENSE", "LICENSE.txt", "NOTICE")
 
@@ -129,7 +130,7 @@ def _read_back(model: ir.Model, data: Path, offsets: Mapping[str, int]) -> None:
 def _self_test(graph: Path, prompt: list[int]) -> bytes:
     """Return section 3.8 of FORMAT.md, computed by the reference."""
     try:
-        model = bitexport_ref.evaluator.load(graph)
+        model = bitexport_ref.evaluator.load(graph, unpacked_bytes=SELF_TEST_MEMORY)
         expected = bitexport_ref.self_test.compute(model, prompt, SELF_TEST_TOKENS)
     except ReferenceFailure as error:
         raise CheckpointError(
