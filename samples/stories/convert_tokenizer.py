@@ -14,7 +14,7 @@ import struct
 import sys
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 FIRST_PIECE = 259
@@ -45,25 +45,35 @@ def main(source: Path, output: Path) -> None:
         for cut in range(1, len(piece))
         if piece[:cut] in ids and piece[cut:] in ids
     ]
-    tokenizer = Tokenizer(models.BPE(
-        vocab=ids, merges=merges, unk_token=UNKNOWN, fuse_unk=True, byte_fallback=True
-    ))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=ids, merges=merges, unk_token=UNKNOWN, fuse_unk=True, byte_fallback=True)
+    )
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
     )
-    tokenizer.decoder = decoders.Sequence([
-        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
-        decoders.Strip(" ", 1, 0),
-    ])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, ids[BEGIN])]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
     tokenizer.add_special_tokens(
         [AddedToken(t, special=True, normalized=False) for t in (UNKNOWN, BEGIN, END)]
     )
     output.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(output / "tokenizer.json"))
     settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512,
-        "bos_token": BEGIN, "eos_token": BEGIN, "unk_token": UNKNOWN,
-        "add_bos_token": True, "clean_up_tokenization_spaces": False,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 512,
+        "bos_token": BEGIN,
+        "eos_token": BEGIN,
+        "unk_token": UNKNOWN,
+        "clean_up_tokenization_spaces": False,
     }
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
     (output / "tokenizer_config.json").write_text(text, encoding="utf-8")

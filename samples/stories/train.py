@@ -34,6 +34,7 @@ from torch.nn import functional as F
 BOS = 1
 HELD_OUT_TOKENS = 60_000
 CONFIG = {
+    "_name_or_path": "bitexport/stories-ternary-3m",
     "architectures": ["BitNetForCausalLM"],
     "model_type": "bitnet",
     "vocab_size": 512,
