@@ -1,13 +1,13 @@
 """Train a small ternary story model for export: BitNet b1.58, distilled from a float teacher.
 
     pip install torch safetensors numpy click
-    python train.py sample  --teacher stories260K.bin --output tokens.u16 --stories 44000
-    python train.py train   --teacher stories260K.bin --tokens tokens.u16 --state state.pt
-    python train.py save    --state state.pt --output model/
+    python train.py sample --teacher stories260K.bin --output tokens.u16
+    python train.py train --teacher stories260K.bin --tokens tokens.u16 --state state.pt
+    python train.py save --state state.pt --output model/
 
 The student has the architecture of microsoft/bitnet-b1.58-2B-4T: ReLU^2, sub-norms before the
-output and down projections, grouped-query attention, rotate-half RoPE, tied embedding.  Three things
-make a model exportable to the bit, and all three are in `TernaryLinear`:
+output and down projections, grouped-query attention, rotate-half RoPE, tied embedding.  Three
+things make a model exportable to the bit, and all three are in `TernaryLinear`:
 
   * weights are rounded to {-1, 0, 1} times one scale, mean |W|, in every forward pass;
   * activations are rounded to int8 with one scale per token, 127 / max |x|;

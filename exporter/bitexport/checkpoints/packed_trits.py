@@ -15,6 +15,7 @@ from bitexport.checkpoints.safetensors_file import StoredTensor
 from bitexport.errors import CheckpointError
 
 LANES = 4
+NO_TRIT = 3
 
 
 def packed_trits(checkpoint: CheckpointFolder, name: str, n: int, k: int) -> Matrix:
@@ -57,8 +58,8 @@ def weight_scale(checkpoint: CheckpointFolder, name: str) -> np.float32:
 def _lane_rows(tensor: StoredTensor, lane: int, start: int, stop: int) -> NDArray[np.int8]:
     packed = tensor.read_rows(start, stop).astype(np.uint8, copy=False)
     codes = packed >> np.uint8(2 * lane) & np.uint8(3)
-    if codes.size and codes.max() == 3:
-        row, column = (int(i) for i in np.argwhere(codes == 3)[0])
+    if codes.size and codes.max() == NO_TRIT:
+        row, column = (int(i) for i in np.argwhere(codes == NO_TRIT)[0])
         raise CheckpointError(
             f"{tensor.file}: `{tensor.name}` holds code 3 at byte [{start + row}, {column}], "
             f"lane {lane}; ternary weights have codes 0, 1 and 2",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bitexport.errors import CheckpointError
 
 HEADER_LIMIT = 100_000_000
+LENGTH_BYTES = 8
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4"),
@@ -65,9 +66,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     """Return the tensors of a file by name, or say which rule of the format it breaks."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(8)
+        start = file.read(LENGTH_BYTES)
         length = int.from_bytes(start, "little")
-        if len(start) < 8 or length > min(size - 8, HEADER_LIMIT):
+        if len(start) < LENGTH_BYTES or length > min(size - LENGTH_BYTES, HEADER_LIMIT):
             raise _damaged(path, f"its header claims {length} bytes, the file has {size}")
         text = file.read(length)
     try:
@@ -78,7 +79,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         raise _damaged(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     tensors = {name: _tensor(path, name, entry) for name, entry in header.items()}
-    data, end = 8 + length, 0
+    data, end = LENGTH_BYTES + length, 0
     for tensor in sorted(tensors.values(), key=lambda t: t.offset):
         if tensor.offset != end:
             raise _damaged(path, f"tensor `{tensor.name}` starts at {tensor.offset}, not {end}")

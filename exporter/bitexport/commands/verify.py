@@ -37,7 +37,7 @@ PROMPT = "Once upon a time, there was a little girl named Lily."
 @click.option("--checkpoint", type=click.Path(path_type=Path),
               help="With --against: the checkpoint that the bundle was built from.")  # fmt: skip
 @click.option("--text", type=click.Path(path_type=Path),
-              help="With --against: held-out text, documents separated by empty lines.")  # fmt: skip
+              help="With --against: held-out text, a blank line between documents.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
     bundle: Path, cores: tuple[str, ...], prompt: str, tokens: int, case: Path | None,

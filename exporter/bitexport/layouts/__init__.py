@@ -1,7 +1,7 @@
 """Weight layouts: how a matrix of trits becomes bytes.  Only `pack` lives here.
 
-Unpacking belongs to the readers (`bitexport_ref`, the C kernels), each with its own; all three cite
-targets/FORMAT.md, section 3.3.  A layout is a module with LAYOUT_ID, ROW_TILE, packed_bytes and pack.
+Unpacking belongs to the readers (`bitexport_ref`, the C kernels), each with its own; all three
+cite targets/FORMAT.md, section 3.3.  `Layout` says what a module here offers.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """A and b of one shape, or b [columns], give the shape of a."""
+    """Take a and b of one shape, or b [columns]; give the shape of a."""
     return (inputs[0],)
 
 

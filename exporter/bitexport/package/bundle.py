@@ -105,7 +105,7 @@ def _write_model(
 
 
 def _read_back(model: ir.Model, data: Path, offsets: Mapping[str, int]) -> None:
-    """Let the reference unpack first and last rows of every ternary matrix: are they the trits?"""
+    """Let the reference unpack rows of every ternary matrix and compare with the checkpoint."""
     for name, stored in stored_matrices(model).items():
         if stored.packing is None:
             continue

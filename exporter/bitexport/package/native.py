@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,6 @@ def native_bundle(bundle: Bundle, target: Target) -> Iterator[Bundle]:
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         folder = Path(scratch)
         copy_runtime([source.path for source in sources(target)], folder)
-        os.symlink(bundle.data.resolve(), folder / DATA)
+        (folder / DATA).symlink_to(bundle.data.resolve())
         build_library(target, folder, folder)
         yield Bundle(folder, bundle.manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 from bitexport.passes.plan import Operand, Plan, PlanOp, Role
 
@@ -43,7 +44,7 @@ def _matches(plan: Plan, at: int, names: tuple[str, ...]) -> bool:
         return False
     return all(
         _feeds_only(plan, first, second, at + offset + 1)
-        for offset, (first, second) in enumerate(zip(run, run[1:], strict=False))
+        for offset, (first, second) in enumerate(itertools.pairwise(run))
     )
 
 

@@ -43,7 +43,8 @@ def check_graph(model: ir.Model) -> None:
     known = {value.name for value in graph.inputs} | set(graph.initializers)
     for node in graph:
         for value in node.inputs:
-            assert value is not None and value.name in known, f"{node.name} reads an unknown value"
+            assert value is not None, f"{node.name} lacks an input"
+            assert value.name in known, f"{node.name} reads an unknown value"
         if (node.domain, node.op_type) in forms():
             _, form = forms()[node.domain, node.op_type]
             attributes = {name: a.value for name, a in node.attributes.items()}

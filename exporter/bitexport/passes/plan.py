@@ -125,8 +125,9 @@ def make_plan(model: ir.Model) -> Plan:
         for value in node.outputs:
             assert value.name is not None
             if node.op_type == "AppendCache":
-                assert node.inputs[0] is not None and node.inputs[0].name is not None
-                index[value.name] = index[node.inputs[0].name]
+                past = node.inputs[0]
+                assert past is not None
+                index[value.name] = index[str(past.name)]
             else:
                 add(value, Role.OUTPUT if value.name in outputs else Role.INTERNAL)
         operands = [
@@ -146,7 +147,8 @@ def _plan_value(value: ir.Value, role: Role) -> PlanValue:
     kind = type_of(value)
     if role is Role.STATE:
         _, heads, _, size = kind.shape
-        assert isinstance(heads, int) and isinstance(size, int)
+        assert isinstance(heads, int)
+        assert isinstance(size, int)
         rows, row_kind, columns = 0, RowKind.CONTEXT, heads * size
     else:
         tokens = kind.dtype is ir.DataType.INT64

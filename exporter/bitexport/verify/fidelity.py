@@ -97,7 +97,8 @@ def compare_layers(model: ReferenceModel, oracle: Oracle, tokens: list[int]) -> 
     values: dict[str, Array] = {"input_ids": np.array([tokens], np.int64)}
     for given in model.graph.inputs[1:]:
         heads, size = given.shape[1], given.shape[3]
-        assert heads is not None and size is not None
+        assert heads is not None
+        assert size is not None
         values[given.name] = np.zeros((1, heads, 0, size), given.dtype)
     for step in model.graph.steps:
         results = _compute(model, step, values)

@@ -64,8 +64,8 @@ def open_oracle(checkpoint: Path, *, double: bool = False) -> Oracle:
             f"the oracle is not installed: {error.name} is missing",
             hint="pip install 'bitexport[oracle]'",
         ) from error
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     torch.compiler.set_stance("force_eager")
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
