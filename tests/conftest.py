@@ -1,0 +1,79 @@
+"""What every test may ask for.  A test that names `target` runs for each.
+
+Nothing is skipped in silence: a tool that is missing is a failure that says how to install it.  A
+test may be skipped only for a reason that begins with `optional:`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from bitexport.paths import runtime_root
+from bitexport.targets import Target, load_targets
+from bitexport.toolchain.compile import Library, build_library
+
+AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
+
+ALLOWED_SKIP = "optional:"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip without an allowed reason into a failure."""
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole file into a failure, by the same rule."""
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report: AnyReport) -> AnyReport:
+    if report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if not reason.startswith(ALLOWED_SKIP):
+            report.outcome = "failed"
+            report.longrepr = f"skipped in silence: {reason}\nsee `bitexport doctor`"
+    return report
+
+
+@pytest.fixture(params=load_targets().values(), ids=lambda target: target.name)
+def target(request: pytest.FixtureRequest) -> Target:
+    """Return each target in turn."""
+    each: Target = request.param
+    return each
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Target], Library]:
+    """Return a function that builds the runtime for a target, once, below a folder of its own.
+
+    The folder is laid out as a bundle is: the library lies in `lib/<target>/`.
+    """
+    built: dict[str, Library] = {}
+
+    def build(target: Target) -> Library:
+        if target.name not in built:
+            folder = tmp_path_factory.mktemp(f"library-{target.name}")
+            built[target.name] = build_library(target, runtime_root(), folder)
+        return built[target.name]
+
+    return build
+
+
+@pytest.fixture
+def library(target: Target, libraries: Callable[[Target], Library]) -> Library:
+    """Return the runtime, built for the target of the test."""
+    return libraries(target)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the folder of the repository."""
+    return Path(__file__).parents[1]
