@@ -1,0 +1,49 @@
+"""Each sample builds, and says what its sample.toml declares, here and on an emulated core."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bitexport.cli import main
+
+SAMPLES = sorted(
+    path.parent for path in (Path(__file__).parents[2] / "samples").glob("*/sample.toml")
+)
+
+
+@pytest.fixture(scope="module", params=SAMPLES, ids=lambda path: path.name)
+def sample(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """Return the bundle of each sample for arm64, and what is declared of it."""
+    folder: Path = request.param
+    said = tomllib.loads((folder / "sample.toml").read_text(encoding="utf-8"))
+    bundle = tmp_path_factory.mktemp(folder.name) / "out"
+    checkpoint = str(folder / said["checkpoint"])
+    result = CliRunner().invoke(main, ["build", checkpoint, "--target", "arm64", "-o", str(bundle)])
+    assert result.exit_code == 0, result.output
+    return bundle, said
+
+
+def test_there_is_a_sample() -> None:
+    assert [path.name for path in SAMPLES] == ["stories"]
+
+
+@pytest.mark.parametrize("where", [[], ["--core", "cortex-a76"], ["--threads", "2"]])
+def test_it_says_what_is_declared(sample: tuple[Path, dict[str, Any]], where: list[str]) -> None:
+    bundle, said = sample
+    command = ["run", str(bundle), said["prompt"], "-n", str(said["tokens"]), *where]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == said["text"].strip("\n") + "\n"
+
+
+def test_every_core_returns_the_reference_bits(sample: tuple[Path, dict[str, Any]]) -> None:
+    result = CliRunner().invoke(main, ["verify", str(sample[0])])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[1] for line in result.stdout.splitlines()] == ["equal"] * 3

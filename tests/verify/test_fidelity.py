@@ -1,0 +1,95 @@
+"""Our arithmetic is the trained model's: measured against transformers' own BitNet."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import build_bundle
+from bitexport.targets import find_target
+from bitexport.verify.expected import load_reference
+from bitexport.verify.fidelity import (
+    EndToEnd,
+    OpAgreement,
+    compare_layers,
+    compare_logits,
+    read_windows,
+)  # fmt: skip
+from bitexport.verify.oracle import Oracle, open_oracle
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "stories"
+STORIES = 12
+RELATIVE = 1e-5
+INTEGER_OPS = {"QuantizeRows", "TernaryMatMulP2R"}
+
+
+@pytest.fixture(scope="module")
+def oracles() -> tuple[Oracle, Oracle]:
+    return open_oracle(SAMPLE / "model"), open_oracle(SAMPLE / "model", double=True)
+
+
+def measure(
+    options: Options, oracles: tuple[Oracle, Oracle], folder: Path
+) -> tuple[EndToEnd, list[OpAgreement]]:
+    bundle = build_bundle(
+        SAMPLE / "model", find_target("host"), options, folder / "out", compile_library=False
+    )
+    model = load_reference(bundle.graph)
+    windows = read_windows(SAMPLE / "held-out.txt", bundle)[:STORIES]
+    return compare_logits(model, *oracles, windows), compare_layers(model, oracles[0], windows[0])
+
+
+@pytest.fixture(scope="module")
+def exact(
+    oracles: tuple[Oracle, Oracle], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[EndToEnd, list[OpAgreement]]:
+    """Measure with embedding and KV cache in f32: nothing of ours is rounded further."""
+    options = Options(embedding="f32", cache="f32")
+    return measure(options, oracles, tmp_path_factory.mktemp("exact"))
+
+
+def test_the_divergence_is_that_of_the_oracles_own_rounding(
+    exact: tuple[EndToEnd, list[OpAgreement]],
+) -> None:
+    whole, _ = exact
+    assert whole.floor_kl > 0, "a floor of zero would prove nothing"
+    assert whole.mean_kl <= 2 * whole.floor_kl
+
+
+def test_the_loss_is_the_oracles(exact: tuple[EndToEnd, list[OpAgreement]]) -> None:
+    whole, _ = exact
+    assert whole.loss_difference < 1e-3
+    assert whole.loss < 1.6, "the sample tells stories; a loss like this means it was not read"
+
+
+def test_each_op_fed_the_oracles_inputs_gives_the_oracles_outputs(
+    exact: tuple[EndToEnd, list[OpAgreement]],
+) -> None:
+    _, ops = exact
+    assert {op.op_type for op in ops} >= {"RmsNorm", "QuantizeRows", "Rescale", "Attend", "Mul"}
+    for op in ops:
+        assert op.worst_relative <= RELATIVE, op
+        assert op.differing_codes == 0, op
+
+
+def test_the_default_numerics_stay_close(oracles: tuple[Oracle, Oracle], tmp_path: Path) -> None:
+    whole, _ = measure(Options(), oracles, tmp_path)
+    assert whole.mean_kl < 1e-3
+    assert whole.top1_agreement > 0.98
+    assert whole.loss_difference < 1e-3
+
+
+def test_another_scale_would_be_seen(oracles: tuple[Oracle, Oracle], tmp_path: Path) -> None:
+    """The measure can fail: a norm that is one percent off is far outside."""
+    bundle = build_bundle(
+        SAMPLE / "model", find_target("host"), Options(), tmp_path / "out", compile_library=False
+    )
+    model = load_reference(bundle.graph)
+    name = "model.layers.0.input_layernorm.weight"
+    weights = {**model.graph.weights, name: model.graph.weights[name] * 1.01}
+    wrong = type(model)(dataclasses.replace(model.graph, weights=weights))
+    windows = read_windows(SAMPLE / "held-out.txt", bundle)[:1]
+    assert max(op.worst_relative for op in compare_layers(wrong, oracles[0], windows[0])) > RELATIVE
