@@ -57,7 +57,7 @@ typedef enum bitx_dtype {
 typedef struct bitx_section {
     const uint8_t *records;
     uint64_t bytes;
-    uint32_t count;
+    uint32_t count; /* of records; 0 for a section of bytes */
 } bitx_section;
 
 /* Filled by bitx_model_open(); read, never write.  Copy it freely: it only points into the blob. */
@@ -125,7 +125,7 @@ typedef void (*bitx_trace)(void *context, const bitx_trace_event *event);
 typedef struct bitx_config {
     uint32_t context_tokens; /* how long a sequence may grow; 0: the model's own limit */
     uint32_t chunk_rows;     /* most rows that one pass computes: tokens, or a network's batch */
-    uint32_t isa_mask;       /* kernels to consider; all bits set: the best this core has */
+    uint32_t isa_mask;       /* kernels to consider, one at least available; ~0u: the best */
     uint32_t unfused;        /* run ops one by one; implied by trace */
     uint32_t keep_all_rows;  /* logits of every row, not only of the last; implied by trace */
     bitx_parallel_for parallel_for; /* null: everything on the calling thread */
@@ -192,7 +192,7 @@ typedef struct bitx_self_test_result {
 /* Runs the prompt that the file carries and compares tokens and logits with what the reference
  * computed when the file was built.  With chains (chains_bytes >= 32 for every op output in the
  * plan; the session opened with keep_all_rows and unfused) every op output is compared too.
- * Resets the session before and after. */
+ * Resets the session before and after.  BITX_E_ARGUMENT if the file has no self-test. */
 bitx_status bitx_self_test(bitx_session *session, void *chains, size_t chains_bytes,
                            bitx_self_test_result *result);
 

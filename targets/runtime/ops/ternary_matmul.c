@@ -1,0 +1,14 @@
+/* ternary_matmul.c - int8 activations times ternary weights, summed in int32. */
+#include "integer_matmul.h"
+
+int bitx_fits_ternary_matmul(const bitx_call *call)
+{
+    return call->in[1].layout == BITX_LAYOUT_P2R && bitx_integer_matmul_fits(call);
+}
+
+bitx_status bitx_op_ternary_matmul(const bitx_call *call)
+{
+    bitx_parallel(call->session, bitx_integer_matmul_task, (void *)(uintptr_t)call,
+                  bitx_matmul_tasks(&call->in[1]));
+    return BITX_OK;
+}

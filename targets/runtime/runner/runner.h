@@ -1,0 +1,30 @@
+/* runner.h - what the runner needs of the machine it runs on.
+ *
+ * runner.c is the same everywhere; runner_posix.c or runner_semihosting.c is linked beside it.
+ */
+#ifndef BITX_RUNNER_H
+#define BITX_RUNNER_H
+
+#include "bitexport.h"
+
+/* Runs what the words ask for and returns the exit status of the program.  words[count] is not
+ * read. */
+int runner_run(int count, char **words);
+
+/* Maps the model.  Where the model is linked into the program, path is not looked at.  Null, when
+ * there is no such file. */
+const void *runner_blob(const char *path, size_t *bytes);
+
+/* Reads a file of network inputs.  Null, when it cannot be read or the machine has no files. */
+const void *runner_read(const char *path, size_t *bytes);
+
+/* Hands out memory that is aligned to 64 bytes and never returned.  Null, when there is none. */
+void *runner_allocate(size_t bytes);
+
+/* Hands out a pool of that many threads, the caller's among them.  Null, when there is none. */
+bitx_parallel_for runner_threads(uint32_t threads, void **context);
+
+/* Writes to the standard output, at once. */
+void runner_write(const char *text, size_t bytes);
+
+#endif /* BITX_RUNNER_H */

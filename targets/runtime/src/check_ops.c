@@ -1,0 +1,116 @@
+/* check_ops.c - R17 to R21: every op by itself, and what a fusion covers. */
+#include "ops.h"
+#include "rules.h"
+
+_Static_assert(sizeof(bitx_op_record) == 40, "FORMAT.md, section 3.6");
+_Static_assert(sizeof(bitx_operand_record) == 8, "FORMAT.md, section 3.7");
+
+static int attributes_are_sound(const bitx_op_record *record, const bitx_op *op)
+{
+    for (uint32_t i = op->attributes; i < 4; i++)
+        if (record->attribute[i] != 0) return 0;
+    return record->reserved == 0;
+}
+
+/* first_operand: one after the last operand of the op before. */
+static int operands_are_there(const bitx_model *model, const bitx_op_record *record,
+                              const bitx_op *op, uint32_t first_operand)
+{
+    return record->inputs >= op->fewest_inputs && record->inputs <= op->most_inputs &&
+           record->outputs == op->outputs && record->first_operand == first_operand &&
+           (uint32_t)record->inputs + record->outputs <= model->operands.count - first_operand;
+}
+
+static int operand_exists(const bitx_model *model, uint32_t index)
+{
+    const bitx_operand_record operand = bitx_read_operand(model, index);
+    switch (operand.kind) {
+    case BITX_OPERAND_VALUE:  return operand.index < model->values.count;
+    case BITX_OPERAND_TENSOR: return operand.index < model->tensors.count;
+    default:                  return 0;
+    }
+}
+
+static bitx_status check_op(bitx_model *model, uint32_t i, uint32_t *first_operand)
+{
+    const bitx_op_record record = bitx_read_op(model, i);
+    const bitx_op *op = bitx_find_op(record.code);
+    if (!op) return bitx_unsupported(model, 17, i);
+    if (!attributes_are_sound(&record, op)) return bitx_broken(model, 17, i);
+    if (!operands_are_there(model, &record, op, *first_operand)) return bitx_broken(model, 18, i);
+
+    const uint32_t end = *first_operand + record.inputs + record.outputs;
+    for (; *first_operand < end; (*first_operand)++)
+        if (!operand_exists(model, *first_operand)) return bitx_broken(model, 21, *first_operand);
+
+    bitx_call call;
+    bitx_describe(&call, model, &record);
+    call.context = bitx_read_facts(model, 0).context;
+    return op->fits(&call) ? BITX_OK : bitx_broken(model, 19, i);
+}
+
+bitx_status bitx_check_ops(bitx_model *model)
+{
+    uint32_t first_operand = 0;
+    for (uint32_t i = 0; i < model->ops.count; i++) {
+        const bitx_status status = check_op(model, i, &first_operand);
+        if (status != BITX_OK) return status;
+    }
+    return first_operand == model->operands.count ? BITX_OK
+                                                  : bitx_broken(model, 18, model->ops.count);
+}
+
+/* Operand `index` of an op: its inputs, then its outputs. */
+static bitx_operand_record operand_of(const bitx_model *model, uint32_t op, uint32_t index)
+{
+    return bitx_read_operand(model, bitx_read_op(model, op).first_operand + index);
+}
+
+static int is_same(bitx_operand_record a, bitx_operand_record b)
+{
+    return a.kind == b.kind && a.index == b.index;
+}
+
+static int is_left_out(const bitx_model *model, bitx_operand_record operand)
+{
+    return operand.kind == BITX_OPERAND_VALUE &&
+           bitx_read_value(model, operand.index).fused_slot == BITX_NONE;
+}
+
+/* Whether the first output of an op is the first input of the next, and is left out. */
+static int feeds_next(const bitx_model *model, uint32_t op)
+{
+    const bitx_operand_record made = operand_of(model, op, bitx_read_op(model, op).inputs);
+    return is_same(made, operand_of(model, op + 1, 0)) && is_left_out(model, made);
+}
+
+/* Whether op is x * x, and the next one multiplies by another value, which is stored. */
+static int squares_then_multiplies(const bitx_model *model, uint32_t op)
+{
+    const bitx_operand_record by = operand_of(model, op + 1, 1);
+    return is_same(operand_of(model, op, 0), operand_of(model, op, 1)) &&
+           by.kind == BITX_OPERAND_VALUE && !is_left_out(model, by);
+}
+
+static int fusion_is_sound(const bitx_model *model, uint32_t first, const bitx_op_record *record)
+{
+    const bitx_fusion *fusion = bitx_find_fusion(record->fusion);
+    if (!fusion || record->fused_ops != fusion->ops || fusion->ops > model->ops.count - first)
+        return 0;
+    for (uint32_t i = 0; i < fusion->ops; i++) {
+        const bitx_op_record covered = bitx_read_op(model, first + i);
+        if (covered.code != fusion->op[i] || (i > 0 && covered.fusion != 0)) return 0;
+        if (i + 1 < fusion->ops && !feeds_next(model, first + i)) return 0;
+    }
+    return fusion->ops < 3 || squares_then_multiplies(model, first + 1);
+}
+
+bitx_status bitx_check_fusions(bitx_model *model)
+{
+    for (uint32_t i = 0; i < model->ops.count; i++) {
+        const bitx_op_record record = bitx_read_op(model, i);
+        const int sound = record.fusion ? fusion_is_sound(model, i, &record) : !record.fused_ops;
+        if (!sound) return bitx_broken(model, 20, i);
+    }
+    return BITX_OK;
+}

@@ -1,0 +1,43 @@
+/* session.h - what lives at the start of the arena. */
+#ifndef BITX_SESSION_H
+#define BITX_SESSION_H
+
+#include "kernels.h"
+#include "ops.h"
+
+struct bitx_session {
+    const bitx_model *model;
+    bitx_config config;
+    bitx_kernels kernels;
+    uint32_t context, chunk_rows; /* as the config and the model say together */
+    uint32_t position;
+    int fused;
+    uint32_t tokens, logits; /* values; BITX_NONE in a network */
+    uint32_t vocabulary;
+    const size_t *value_at; /* per value, bytes from the start of the arena */
+    uint8_t *scores;        /* per head of Attend, one float per position */
+    size_t scores_stride;
+};
+
+static inline uint8_t *bitx_value_data(const bitx_session *session, uint32_t value)
+{
+    return (uint8_t *)(uintptr_t)session + session->value_at[value];
+}
+
+/* How many rows of a call are kept: the last one, or all. */
+static inline uint32_t bitx_kept_rows(const bitx_session *session, uint32_t rows)
+{
+    return session->config.keep_all_rows ? rows : 1;
+}
+
+/* How many rows a value has when a call has this many. */
+uint32_t bitx_value_rows(const bitx_session *session, const bitx_value_record *value,
+                         uint32_t rows);
+
+/* Runs the plan on the rows that its inputs hold.  Does not move the position. */
+bitx_status bitx_execute(const bitx_session *session, uint32_t rows);
+
+/* The same as config.parallel_for says, or on this thread. */
+void bitx_parallel(const bitx_session *session, bitx_task task, void *argument, size_t count);
+
+#endif /* BITX_SESSION_H */

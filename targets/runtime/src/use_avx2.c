@@ -1,0 +1,9 @@
+/* use_avx2.c - what avx2 does best. */
+#include "kernels.h"
+
+void bitx_use_avx2(bitx_kernels *kernels)
+{
+    kernels->gemv_s32_s8_p2r = bitx_gemv_s32_s8_p2r_avx2;
+    kernels->gemv_s32_s8_s8 = bitx_gemv_s32_s8_s8_avx2;
+    kernels->isa = BITX_ISA_AVX2;
+}

@@ -1,0 +1,9 @@
+/* use_scalar.c - what scalar does best. */
+#include "kernels.h"
+
+void bitx_use_scalar(bitx_kernels *kernels)
+{
+    kernels->gemv_s32_s8_p2r = bitx_gemv_s32_s8_p2r_scalar;
+    kernels->gemv_s32_s8_s8 = bitx_gemv_s32_s8_s8_scalar;
+    kernels->isa = BITX_ISA_SCALAR;
+}
