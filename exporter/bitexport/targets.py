@@ -78,6 +78,11 @@ class Target:
         """Return the name of the program that lists what a library defines and needs."""
         return self._tool("nm")
 
+    @property
+    def pointer_bytes(self) -> int:
+        """Return the size of a pointer: what the runtime's tables are made of."""
+        return 8 if self.triple.startswith(("aarch64", "x86_64")) else 4
+
     def _tool(self, name: str) -> str:
         return (f"{self.triple}-" if self.tool_prefix is None else self.tool_prefix) + name
 

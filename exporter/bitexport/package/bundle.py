@@ -145,9 +145,9 @@ def _self_test(graph: Path, prompt: list[int]) -> bytes:
 
 def _refuse_too_large(plan: Plan, facts: Facts, target: Target) -> None:
     """Say so before anything is written when the target's memory cannot hold a session."""
-    need = arena_bytes(plan, 1, 1, facts.context, fused=True)
+    need = arena_bytes(plan, 1, facts.context, target.pointer_bytes)
     if target.ram_bytes is not None and need > target.ram_bytes:
-        state = arena_bytes(plan, 1, 1, 1, fused=True)
+        state = arena_bytes(plan, 1, 1, target.pointer_bytes)
         per_token = (need - state) // max(1, facts.context - 1)
         fits = max(0, (target.ram_bytes - state) // max(1, per_token))
         raise TargetError(
@@ -162,7 +162,7 @@ def _manifest(
     folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     arena = {
-        f"arena_bytes_{rows}_rows": arena_bytes(plan, rows, 1, facts.context, fused=True)
+        f"arena_bytes_{rows}_rows": arena_bytes(plan, rows, facts.context, target.pointer_bytes)
         for rows in (1, 16)
     }
     return {

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from bitexport.passes.fuse_ops import fused_away
-from bitexport.passes.plan import Plan, Role, RowKind
+from bitexport.passes.plan import ALIGNMENT, Plan, Role, RowKind
+
+SESSION_BYTES = 256
 
 
 def plan_memory(plan: Plan) -> Plan:
@@ -80,8 +82,24 @@ def _assign(plan: Plan, steps: Mapping[int, int], absent: set[int]) -> dict[int,
     return slots | {at: len(sizes) + offset for offset, at in enumerate(states)}
 
 
-def arena_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) -> int:
-    """Return the bytes of all slots together: the arena without the runtime's own records."""
+def arena_bytes(plan: Plan, rows: int, context: int, pointer_bytes: int) -> int:
+    """Return what bitx_session_size() will ask for a fused session, at most 256 bytes more.
+
+    The session's own record, a pointer-sized offset for each value, the slots, and one score for
+    each head and position (targets/runtime/src/session.c).
+    """
+    table = _up(len(plan.values) * pointer_bytes)
+    heads = max((op.attributes[0] for op in plan.ops if op.op.name == "Attend"), default=0)
+    scores = heads * _up(4 * context)
+    return SESSION_BYTES + table + slot_bytes(plan, rows, 1, context, fused=True) + scores
+
+
+def _up(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def slot_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) -> int:
+    """Return the bytes of all slots together."""
     counts = {RowKind.CALL: rows, RowKind.KEPT: kept, RowKind.CONTEXT: context}
     sizes: dict[int, int] = {}
     for value in plan.values:
