@@ -152,8 +152,10 @@ def _raise_on_failure(results: list[tuple[CoreResult, Explanation | None]]) -> N
         raise MismatchError(str(found))
     if result.failure:
         place = result.failure.difference
+        again = "" if place.output is None else "; a second run did not differ: timing?"
         raise MismatchError(
-            f"{result.core} ({result.failure.way.words}): position {place.position}: {place.what}"
+            f"{result.core} ({result.failure.way.words}): position {place.position}: "
+            f"{place.what}{again}"
         )
     raise MismatchError(f"{result.core}: {result.problem}")
 

@@ -90,7 +90,12 @@ class Machine:
     def start(self, core: str, arguments: Sequence[str]) -> Observed:
         """Run once and read what was printed."""
         words = [str(self.model), *arguments] if self.target.os == "linux" else list(arguments)
-        return parse(run_program(self.target, core, self.program, words).stdout)
+        try:
+            return parse(run_program(self.target, core, self.program, words).stdout)
+        except RunError as error:
+            if "\nisa used " not in error.completed.stdout:
+                raise  # it refused to start, and the error says why
+            return parse(error.completed.stdout, str(error).partition("\n")[0])
 
 
 @contextmanager
@@ -104,23 +109,25 @@ def machine(bundle: Bundle, target: Target) -> Iterator[Machine]:
 
 def ways(target: Target, core: str, prompt: int) -> list[Way]:
     """Return every way in which a core is run."""
-    every = [
-        Way(chunk=chunk, threads=threads)
-        for threads in ((1, 2) if target.threads else (1,))
-        for chunk in (prompt, 1)
-    ]
+    whole, parts, single = prompt, prompt // 2 + 1, 1  # parts: a full chunk, then a smaller one
+    every = [Way(chunk=chunk) for chunk in (whole, parts, single)]
+    if target.threads:
+        every += [Way(chunk=chunk, threads=2) for chunk in (whole, single)]
     isas = target.expected_isas(core)
     every += [Way(chunk=prompt, isa=isa) for isa in isas[:-1]]
-    every += [Way(chunk=chunk, traced=False) for chunk in (prompt, max(1, prompt // 2), 1)]
+    every += [Way(chunk=chunk, traced=False) for chunk in (whole, parts, single)]
     if target.threads:
         every.append(Way(chunk=prompt, threads=2, traced=False))
-    return every
+    return list(dict.fromkeys(every))  # a prompt of two tokens has no other parts
 
 
 def verify_core(
     device: Machine, core: str, expected: Expected, tell: Callable[[str], None]
 ) -> CoreResult:
-    """Run a core in every way, until one differs."""
+    """Run a core in every way, until one differs; then the self-test, as a device will.
+
+    The self-test comes last because it only says that something differs, not where.
+    """
     wanted = device.target.expected_isas(core)
     seen: list[str] = []
     available: tuple[str, ...] = ()
@@ -128,19 +135,20 @@ def verify_core(
     failure: Failure | None = None
     problem: str | None = None
     try:
-        tell(f"  {core}: self-test")
-        tested = device.start(core, ["--check-hashes", "--self-test"])
-        available, problem = tested.available, _self_test_problem(tested)
         for way in ways(device.target, core, len(expected.prompt)):
-            if failure or problem:
-                break
             tell(f"  {core}: {way.words}")
             observed = device.start(core, way.arguments(expected))
             runs += 1
-            arena = max(arena, observed.arena_bytes)
+            available, arena = observed.available, max(arena, observed.arena_bytes)
             seen += [observed.used] if observed.used not in seen else []
             difference = first_difference(expected, observed, traced=way.traced)
-            failure = Failure(way, difference) if difference else None
+            if difference:
+                failure = Failure(way, difference)
+                break
+        else:
+            tell(f"  {core}: self-test")
+            tested = device.start(core, ["--check-hashes", "--self-test"])
+            problem = _self_test_problem(tested, expected)
     except (RunError, MismatchError) as error:
         problem = str(error)
     ordered = tuple(isa for isa in isa_bits() if isa in seen)
@@ -152,7 +160,15 @@ def verify_core(
     return CoreResult(core, wanted, available, ordered, runs, arena, failure, problem)
 
 
-def _self_test_problem(tested: Observed) -> str | None:
-    if tested.self_test == "ok":
-        return None
-    return f"the self-test in the file failed: {tested.self_test or 'it did not run'}"
+def _self_test_problem(tested: Observed, expected: Expected) -> str | None:
+    match (tested.self_test or "it did not run").split():
+        case ["ok"]:
+            return tested.stopped
+        case [position, output] if output.isdigit() and int(output) < len(expected.outputs):
+            name, op_type = expected.outputs[int(output)]
+            what = f"the chain of op output {output}, {op_type} `{name}`, differs"
+        case [position, output] if output.isdigit():
+            what = f"another token was chosen at position {position}, or the logits differ"
+        case words:
+            what = tested.stopped or " ".join(words)
+    return f"the self-test in the file failed: {what}"

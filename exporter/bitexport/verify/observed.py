@@ -21,10 +21,15 @@ class Observed:
     tokens: tuple[int, ...]
     dumped: bytes | None = None
     self_test: str | None = None
+    stopped: str | None = None
+    """What ended a run before its `end`; what it had computed until then stands above."""
 
 
-def parse(text: str) -> Observed:
-    """Read a run; text that does not end with `end` is a run that stopped half-way."""
+def parse(text: str, ending: str = "") -> Observed:
+    """Read a run.  One that never opened a session, for whatever reason, is a MismatchError.
+
+    A run without `end` stopped half-way: it said so itself (`status`), or `ending` says how.
+    """
     available: tuple[str, ...] = ()
     used, arena = "", 0
     digests: dict[tuple[int, int], str] = {}
@@ -32,10 +37,9 @@ def parse(text: str) -> Observed:
     tokens: list[int] = []
     dumped: bytes | None = None
     tested: str | None = None
-    lines = text.splitlines()
-    if not lines or lines[0] != "runner 1" or lines[-1] != "end":
-        last = lines[-1] if lines else "nothing"
-        raise MismatchError(f"the runner stopped half-way; it last said `{last}`")
+    lines = text[: text.rfind("\n") + 1].splitlines()  # a program that is killed stops anywhere
+    last = lines[-1] if lines else "nothing"
+    said = last if last.startswith("status ") else ending or f"its last word was `{last}`"
     for line in lines:
         match line.split():
             case ["isa", "available", *names]:
@@ -55,4 +59,7 @@ def parse(text: str) -> Observed:
                 dumped = bytes.fromhex(data)
             case ["self-test", *words]:
                 tested = " ".join(words)
-    return Observed(available, used, arena, digests, logits, tuple(tokens), dumped, tested)
+    if lines[:1] != ["runner 1"] or not used:
+        raise MismatchError(f"the runner did not start: {said}")
+    stopped = None if last == "end" and not ending else said
+    return Observed(available, used, arena, digests, logits, tuple(tokens), dumped, tested, stopped)

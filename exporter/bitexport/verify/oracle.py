@@ -67,6 +67,7 @@ def open_oracle(checkpoint: Path, *, double: bool = False) -> Oracle:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.compiler.set_stance("force_eager")
+    torch.set_num_threads(1)  # its sums then have one order, and the figures can be repeated
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     except (OSError, ValueError, ImportError) as error:

@@ -1,0 +1,72 @@
+"""A checkpoint that reaches what random numbers do not, and builds of it by broken tools."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.tiny_checkpoint import (
+    Shape,
+    packed,
+    replace_tensor,
+    stored_floats,
+    write_checkpoint,
+)
+from tests.verify.broken_tool import Edit, Tree, copy_tool
+
+SHAPE = Shape(hidden=128, inner=192, layers=2, heads=4, kv_heads=2, vocabulary=96, context=64)
+EVEN, TIES = 11, 12  # the tokens `w0` and `w1`
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a random checkpoint that also holds what random numbers never reach.
+
+    `w0` is a row of equal numbers, and the first rows of the first matrix are ones: there every
+    activation is 127 and every product as large as it can be.  `w1` puts activations on ties of
+    the rounding.  The second half of the vocabulary is the first again: every greedy choice is
+    between equals.
+    """
+    made = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", SHAPE)
+    first = "model.layers.0"
+    ones = np.ones(SHAPE.hidden)
+    replace_tensor(made.path, f"{first}.input_layernorm.weight", stored_floats(ones, "BF16"))
+    trits = made.trits[f"{first}.self_attn.q_proj"].copy()
+    trits[:16] = 1
+    replace_tensor(made.path, f"{first}.self_attn.q_proj.weight", packed(trits))
+    table = made.floats["model.embed_tokens.weight"].copy()
+    table[EVEN] = 0.5
+    table[TIES] = (4 * np.arange(SHAPE.hidden) % 200 + 1) / 128
+    table[TIES, 0] = 254 / 128
+    table[48:] = table[:48]
+    replace_tensor(made.path, "model.embed_tokens.weight", stored_floats(table, "BF16"))
+    return made.path
+
+
+@pytest.fixture(scope="session")
+def build(
+    repository: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Tree]:
+    """Return a function that copies the tool, edits the copy, and builds the checkpoint with it."""
+
+    def copy_and_build(edits: Sequence[Edit], target: str, *options: str) -> Tree:
+        tree = copy_tool(repository, tmp_path_factory.mktemp("tree"), edits)
+        words = ("build", str(checkpoint), "--target", target, "-o", "bundle", *options)
+        return dataclasses.replace(tree, built=tree.command(*words))
+
+    return copy_and_build
+
+
+@pytest.fixture(scope="session")
+def sound(build: Callable[..., Tree]) -> Callable[[str], Tree]:
+    """Return a function that gives the copy that nobody broke, built for a target, once."""
+
+    @functools.cache
+    def of_target(target: str) -> Tree:
+        return build((), target)
+
+    return of_target

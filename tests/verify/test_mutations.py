@@ -1,0 +1,529 @@
+"""The verifier sees what it is there to see: every bug below is planted in a copy of the tool.
+
+Each is one change of a text, with a name; most are a bug that some runtime really had.  The copy
+builds a checkpoint and verifies the bundle.  It must fail and name the core, the way it ran, the
+first differing op and its position, show the first differing number, and write a file that brings
+the difference back.
+
+What no comparison of bits can see is not here: codes clipped to [-127, 127] (the scale
+127 / max |x| never makes -128), the eight lanes of a sum turned (the tree stays the same tree), and
+a slower kernel that computes the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.verify.broken_tool import Edit, Tree, said
+
+Build = Callable[..., Tree]
+
+MISMATCH, BAD_BUNDLE = 4, 1
+PROMPT = "w10 upon w0 a w1 time , there was"
+EVEN_AT, TIES_AT, LAST = 2, 4, 8
+"""Where the prompt has the token of equal numbers, that of ties, and where it ends."""
+
+C = "targets/runtime"
+P2R = f"{C}/kernels/gemv_s32_s8_p2r/gemv_s32_s8_p2r"
+PASSES = "exporter/bitexport/passes"
+
+NO_BOOT_CHECK = Edit(
+    f"{C}/src/session.c",
+    "    if (!bitx_kernels_agree(&opened.kernels)) return BITX_E_KERNEL;\n",
+    "",
+)
+NO_FLOAT_CHECK = Edit(
+    f"{C}/src/session.c", "    if (!bitx_floats_are_sound()) return BITX_E_FLOATS;\n", ""
+)
+
+DOTPROD_MASK = Edit(f"{P2R}_dotprod.c", "vdupq_n_u8(15)", "vdupq_n_u8(7)")
+SCALAR_SIGN = Edit(f"{P2R}_scalar.c", "code < 2 ? code : code - 4", "code < 2 ? code : 4 - code")
+NEON_FIELDS = Edit(
+    f"{P2R}_neon.c",
+    "    vst1q_s32(y + 0, vsubq_s32(field0, x_sum));\n"
+    "    vst1q_s32(y + 4, vsubq_s32(field1, x_sum));\n",
+    "    vst1q_s32(y + 4, vsubq_s32(field0, x_sum));\n"
+    "    vst1q_s32(y + 0, vsubq_s32(field1, x_sum));\n",
+)
+NEON_INT16 = Edit(
+    f"{P2R}_neon.c",
+    """\
+        for (size_t i = 0; i < k; i += 64) {
+            const narrow_sums block = add_tiles(tiles + 4 * i, x + i, k - i < 64 ? k - i : 64);
+""",
+    """\
+        for (size_t i = 0; i < k; i += 128) {
+            const narrow_sums block = add_tiles(tiles + 4 * i, x + i, k - i < 128 ? k - i : 128);
+""",
+)
+CONTRACTION = Edit("targets/flags.toml", '"-ffp-contract=off"', '"-ffp-contract=fast"')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """A bug that makes bits differ, and where they must be found to differ first."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    op: str
+    output: str
+    position: int = 0
+    way: str = "op by op, chunks of 9, 1 thread"
+    target: str = "host"
+    core: str = "native"
+    equal: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+WRONG = (
+    Wrong(
+        name="a mask of the dotprod kernel is too small",
+        edits=(DOTPROD_MASK, NO_BOOT_CHECK),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        target="arm64", core="cortex-a76", equal=("cortex-a53",),
+    ),
+    Wrong(
+        name="the scalar kernel has a sign wrong",
+        edits=(SCALAR_SIGN, NO_BOOT_CHECK),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        way="op by op, chunks of 9, 1 thread, scalar",
+    ),
+    Wrong(
+        name="the scalar kernel has a sign wrong and there is no other",
+        edits=(SCALAR_SIGN,),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        target="cortex-m4", core="mps2-an386",
+    ),
+    Wrong(
+        name="neon reads two fields of the layout in another order",
+        edits=(NEON_FIELDS, NO_BOOT_CHECK),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        target="arm64", core="cortex-a53",
+    ),
+    Wrong(
+        name="neon sums in int16 for too long",
+        edits=(NEON_INT16, NO_BOOT_CHECK),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum", position=EVEN_AT,
+        target="arm64", core="cortex-a53",
+    ),
+    Wrong(
+        name="the int8 dotprod kernel reads half of the weights twice",
+        edits=(
+            Edit(
+                f"{C}/kernels/gemv_s32_s8_s8/gemv_s32_s8_s8_dotprod.c",
+                "vld1q_s8(w + i + 16)", "vld1q_s8(w + i)",
+            ),
+            NO_BOOT_CHECK,
+        ),
+        op="DenseMatMulQ8", output="head.sum",
+        target="arm64", core="cortex-a76", equal=("cortex-a53",), options=("--embedding", "q8"),
+    ),
+    Wrong(
+        name="two lanes of a float sum change places",
+        edits=(
+            Edit(
+                f"{C}/src/floats.h",
+                "((l[0] + l[4]) + (l[2] + l[6]))", "((l[0] + l[2]) + (l[4] + l[6]))",
+            ),
+        ),
+        op="RmsNorm", output="model.layers.0.input_layernorm.output",
+    ),
+    # The norms before are no surer: squares of bf16 are exact, and a root halves the others' error.
+    Wrong(
+        name="the compiler contracts",
+        edits=(CONTRACTION, NO_FLOAT_CHECK),
+        op="DenseMatMulBf16", output="logits", target="arm64", core="cortex-a53",
+    ),
+    Wrong(
+        name="no ReLU before the square",
+        edits=(Edit(f"{C}/ops/row_math.h", "return x > 0.0f ? x : 0.0f;", "return x;"),),
+        op="Relu", output="model.layers.0.mlp.relu",
+    ),
+    Wrong(
+        name="the plan has another epsilon than the graph",
+        edits=(
+            Edit(
+                f"{PASSES}/plan.py",
+                "op.attribute_words(attributes_of(node))",
+                'op.attribute_words(attributes_of(node) | {"epsilon": 1e-6})',
+            ),
+        ),
+        op="RmsNorm", output="model.layers.0.input_layernorm.output",
+    ),
+    Wrong(
+        name="RoPE turns the wrong way",
+        edits=(Edit(f"{C}/ops/rope.c", "low * c[i] - high * s[i]", "low * c[i] + high * s[i]"),),
+        op="Rope", output="model.layers.0.self_attn.q_rope", position=1,
+    ),
+    Wrong(
+        name="the plan gives cosines for sines",
+        edits=(
+            Edit(
+                f"{PASSES}/plan.py",
+                "        made = tuple(index",
+                '        if node.op_type == "Rope":\n'
+                "            operands[1], operands[2] = operands[2], operands[1]\n"
+                "        made = tuple(index",
+            ),
+        ),
+        op="Rope", output="model.layers.0.self_attn.q_rope",
+    ),
+    Wrong(
+        name="the softmax denominator counts lanes from the start of the chunk",
+        edits=(
+            Edit(
+                f"{C}/ops/attend.c",
+                "    const float z = exponentiate(scores, h->positions);\n",
+                "    bitx_lanes lanes = {{0}};\n"
+                "    const uint32_t start = call->position;\n"
+                "    (void)exponentiate(scores, h->positions);\n"
+                "    for (uint32_t j = 0; j < h->positions; j++)\n"
+                "        lanes.lane[(j < start ? j : j - start) % 8] += scores[j];\n"
+                "    const float z = bitx_lane_total(&lanes);\n",
+            ),
+        ),
+        op="Attend", output="model.layers.0.self_attn.attend", position=LAST + 1,
+    ),
+    Wrong(
+        name="attention adds values from the last to the first",
+        edits=(
+            Edit(
+                f"{C}/ops/attend.c",
+                "    for (uint32_t j = 0; j < h->positions; j++) {\n",
+                "    for (uint32_t j = h->positions; j-- > 0;) {\n",
+            ),
+        ),
+        op="Attend", output="model.layers.0.self_attn.attend", position=2,
+    ),
+    Wrong(
+        name="attention leaves what was in the arena",
+        edits=(Edit(f"{C}/ops/attend.c", "    bitx_zero(y, h->d * sizeof *y);\n", ""),),
+        op="Attend", output="model.layers.0.self_attn.attend",
+    ),
+    Wrong(
+        name="the cache cuts to f16 instead of rounding",
+        edits=(Edit(f"{C}/src/floats.c", " + 0xfff + (magnitude >> 13 & 1)) >> 13", ") >> 13"),),
+        op="AppendCache", output="present.0.key",
+    ),
+    Wrong(
+        name="activations on a tie are rounded away from zero",
+        edits=(
+            Edit(
+                f"{C}/ops/row_math.h",
+                "const int32_t code = bitx_nearest(x * scale);",
+                "const float v = x * scale;\n"
+                "    const int32_t code = (int32_t)(v < 0.0f ? v - 0.5f : v + 0.5f);",
+            ),
+        ),
+        op="QuantizeRows", output="model.layers.0.input_layernorm.q", position=TIES_AT,
+    ),
+    Wrong(
+        name="activations are rounded down",
+        edits=(Edit(f"{C}/src/floats.h", "bits(x + 0x1.8p23f)", "bits((x - 0.5f) + 0x1.8p23f)"),),
+        op="QuantizeRows", output="model.layers.0.input_layernorm.q",
+    ),
+    Wrong(
+        name="two threads repeat one tile and leave out the next",
+        edits=(
+            Edit(
+                f"{C}/extras/bitx_threads.c",
+                "const size_t index = t->taken++;",
+                "const size_t index = t->taken++ & ~(size_t)1;",
+            ),
+        ),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        way="op by op, chunks of 9, 2 threads",
+    ),
+    Wrong(
+        name="a chunk that is not the first attends to one position less",
+        edits=(
+            Edit(
+                f"{C}/ops/attend.c",
+                "h.positions = call->position + t + 1;",
+                "h.positions = call->position + t + 1 - (call->position > 0 && t > 0);",
+            ),
+        ),
+        op="Attend", output="model.layers.0.self_attn.attend", position=6,
+        way="op by op, chunks of 5, 1 thread",
+    ),
+    Wrong(
+        name="the fused norm multiplies in another order",
+        edits=(
+            Edit(
+                f"{C}/fusions/norm_quantize.c",
+                "return bitx_normalize(row->x[i], row->inverse_rms, row->weight[i]);",
+                "return row->x[i] * (row->inverse_rms * row->weight[i]);",
+            ),
+        ),
+        op="DenseMatMulBf16", output="logits", position=LAST, way="fused, chunks of 9, 1 thread",
+    ),
+    Wrong(
+        name="the fused ReLU^2 multiplies in another order",
+        edits=(
+            Edit(
+                f"{C}/fusions/relu_square_mul.c",
+                "y[i] = (r * r) * by[i];", "y[i] = r * (r * by[i]);",
+            ),
+        ),
+        op="DenseMatMulBf16", output="logits", position=LAST + 2,
+        way="fused, chunks of 9, 1 thread",
+    ),
+    Wrong(
+        name="kept rows are the first of the chunk, not the last",
+        edits=(
+            Edit(
+                f"{C}/src/execute.c",
+                "    if (matrix->data) matrix->data += (matrix->rows - kept) * matrix->stride;\n",
+                "",
+            ),
+        ),
+        op="DenseMatMulBf16", output="logits", position=LAST, way="fused, chunks of 9, 1 thread",
+    ),
+    Wrong(
+        name="kept rows believe that they are at the start of the chunk",
+        edits=(
+            Edit(f"{C}/src/execute.c", "    call->position += rows - call->out[0].rows;\n", ""),
+        ),
+        op="DenseMatMulBf16", output="logits", position=LAST, way="fused, chunks of 9, 1 thread",
+    ),
+    Wrong(
+        name="the caller gets the logits of another row than was traced",
+        edits=(
+            Edit(
+                f"{C}/src/language.c",
+                "bitx_value_rows(session, &value, rows) - 1",
+                "bitx_value_rows(session, &value, rows) / 2",
+            ),
+        ),
+        op="DenseMatMulBf16", output="logits", position=LAST,
+    ),
+    Wrong(
+        name="the reference adds epsilon after the root",
+        edits=(
+            Edit(
+                "runtime_ref/bitexport_ref/ops/rms_norm.py",
+                "np.sqrt(mean + np.float32(epsilon))", "(np.sqrt(mean) + np.float32(epsilon))",
+            ),
+        ),
+        op="RmsNorm", output="model.layers.0.input_layernorm.output",
+    ),
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A bug that is caught without comparing op outputs, and what must be said of it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    says: str
+    target: str = "arm64"
+    core: str = "cortex-a53"
+    equal: tuple[str, ...] = ()
+
+
+KERNEL = "status -13 fast kernel disagrees with its definition"
+REFUSED = (
+    Refused(
+        name="a mask of the dotprod kernel is too small", edits=(DOTPROD_MASK,), says=KERNEL,
+        core="cortex-a76", equal=("cortex-a53",),
+    ),
+    Refused(
+        name="the scalar kernel has a sign wrong", edits=(SCALAR_SIGN,), says=KERNEL,
+        target="host", core="native",
+    ),
+    Refused(
+        name="neon reads two fields of the layout in another order", edits=(NEON_FIELDS,),
+        says=KERNEL,
+    ),
+    Refused(name="neon sums in int16 for too long", edits=(NEON_INT16,), says=KERNEL),
+    Refused(
+        name="the compiler contracts", edits=(CONTRACTION,),
+        says="status -12 floats are not IEEE-754 here",
+    ),
+    Refused(
+        name="a value moves into a slot that the same op reads",
+        edits=(Edit(f"{PASSES}/plan_memory.py", "ends[slot] < first", "ends[slot] <= first"),),
+        says="status -5 file damaged rule 23", target="host", core="native",
+    ),
+    Refused(
+        name="a fusion overwrites what it still reads",
+        edits=(
+            Edit(
+                f"{PASSES}/plan_memory.py",
+                "fused = _assign(plan, _fused_steps(plan), fused_away(plan))",
+                "fused = _assign(plan, {at: at for at in range(len(plan.ops))}, fused_away(plan))",
+            ),
+        ),
+        says="status -5 file damaged rule 23", target="host", core="native",
+    ),
+    Refused(
+        name="dotprod is never detected",
+        edits=(
+            Edit(
+                f"{C}/src/isa_linux.c",
+                "    if (hwcap & HWCAP_DOTPROD) isa |= BITX_ISA_DOTPROD;\n", "",
+            ),
+        ),
+        says="expects scalar neon dotprod; available: scalar neon, seen to run: scalar neon",
+        core="cortex-a76",
+    ),
+    Refused(
+        name="dotprod is there and never used",
+        edits=(
+            Edit(
+                f"{C}/src/kernels.c",
+                "    if (isa & BITX_ISA_DOTPROD) bitx_use_dotprod(kernels);\n", "",
+            ),
+        ),
+        says="available: scalar neon dotprod, seen to run: scalar neon",
+        core="cortex-a76",
+    ),
+    Refused(
+        name="of equal logits the last is chosen",
+        edits=(
+            Edit(f"{C}/src/language.c", "logits[i] > logits[best]", "logits[i] >= logits[best]"),
+        ),
+        says=f"position {LAST}: another token was chosen", target="host", core="native",
+    ),
+    Refused(
+        name="the program dies on the way",
+        edits=(
+            Edit(
+                f"{C}/ops/rope.c",
+                "    for (uint32_t t = 0; t < y->rows; t++) {\n",
+                "    if (call->position > 9) __builtin_trap();\n"
+                "    for (uint32_t t = 0; t < y->rows; t++) {\n",
+            ),
+        ),
+        says="was not computed: the run stopped: `runner` on host, core native, was stopped by SIG",
+        target="host", core="native",
+    ),
+    Refused(
+        name="the self-test holds its chains in another order",
+        edits=(
+            Edit(
+                "exporter/bitexport/package/bundle.py",
+                "(expected.logits_chain, *expected.chains)",
+                "(expected.logits_chain, *expected.chains[::-1])",
+            ),
+        ),
+        says="the self-test in the file failed: the chain of op output 0, EmbedBf16 `embedding`,",
+        target="host", core="native",
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["host", "arm64"])
+def test_the_copy_that_nobody_broke_is_equal(target: str, sound: Callable[[str], Tree]) -> None:
+    tree = sound(target)
+    cores = {"host": ["native"], "arm64": ["cortex-a53", "cortex-a76"]}[target]
+    done = tree.verify(*cores, prompt=PROMPT)
+    assert done.code == 0, done.err
+    assert [core["passed"] for core in done.report["cores"].values()] == [True] * len(cores)
+
+
+@pytest.mark.parametrize("bug", WRONG, ids=lambda bug: bug.name.replace(" ", "-"))
+def test_the_first_differing_op_is_named(bug: Wrong, build: Build) -> None:
+    tree = build(bug.edits, bug.target, *bug.options)
+    assert tree.built.code == 0, tree.built.err
+    done = tree.verify(*bug.equal, bug.core, prompt=PROMPT)
+    assert done.code == MISMATCH, done.out + done.err
+    for core in bug.equal:
+        assert done.report["cores"][core]["passed"]
+    found = done.report["cores"][bug.core]
+    seen = found["explanation"]
+    assert not found["passed"]
+    assert seen, done.err
+    assert (seen["op_type"], seen["name"]) == (bug.op, bug.output)
+    assert (seen["position"], seen["way"]) == (bug.position, bug.way)
+
+    first = f"first difference on {bug.core} ({bug.way}): position {bug.position}, "
+    assert first in done.err
+    assert f"first at index {seen['index']}" in done.err
+    assert seen["expected_hex"] != seen["observed_hex"]
+    assert seen["ulp"] > 0
+
+    again = tree.command("verify", "bundle", "--replay", seen["replay"])
+    assert again.code == MISMATCH
+    assert first in again.err
+    assert f"reference {seen['expected']} ({seen['expected_hex']})" in again.err
+    assert f"device {seen['observed']} ({seen['observed_hex']})" in said(again.err)
+
+
+@pytest.mark.parametrize("bug", REFUSED, ids=lambda bug: bug.name.replace(" ", "-"))
+def test_the_reason_is_said_where_there_are_no_bits_to_compare(bug: Refused, build: Build) -> None:
+    tree = build(bug.edits, bug.target)
+    assert tree.built.code == 0, tree.built.err
+    done = tree.verify(*bug.equal, bug.core, prompt=PROMPT)
+    assert done.code == MISMATCH, done.out + done.err
+    for core in bug.equal:
+        assert done.report["cores"][core]["passed"]
+    assert not done.report["cores"][bug.core]["passed"]
+    assert bug.core in done.err
+    assert bug.says in said(done.err)
+
+
+P2R_PACK = "exporter/bitexport/layouts/p2r.py"
+WRITTEN = {
+    "the lanes of a tile are packed in reverse": Edit(
+        P2R_PACK, "codes.transpose(0, 2, 1, 3)", "codes[:, ::-1].transpose(0, 2, 1, 3)"
+    ),
+    "tiles between the first and the last are packed in reverse": Edit(
+        P2R_PACK,
+        "codes.transpose(0, 2, 1, 3)",
+        "codes[[0, *range(len(codes) - 2, 0, -1), -1][: len(codes)]].transpose(0, 2, 1, 3)",
+    ),
+    "rows of plain matrices are written in reverse": Edit(
+        "exporter/bitexport/models/parts/stored.py",
+        "yield np.ascontiguousarray(rows).tobytes()",
+        "yield np.ascontiguousarray(rows[::-1]).tobytes()",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", WRITTEN)
+def test_weights_that_are_written_wrongly_are_not_built(bug: str, build: Build) -> None:
+    """Reference and runtime read the same wrong bytes, so `build` itself reads them back."""
+    done = build((WRITTEN[bug],), "host", "--no-library").built
+    assert done.code == MISMATCH, done.err
+    assert "the reference reads other numbers in rows" in said(done.err)
+
+
+def test_a_wrap_that_no_activation_reaches_is_left_to_the_boot_check(build: Build) -> None:
+    tree = build((NEON_INT16, NO_BOOT_CHECK), "arm64")
+    assert tree.verify("cortex-a53", prompt="Once upon a time").code == 0
+    assert tree.verify("cortex-a53", prompt="Once upon w0 time").code == MISMATCH
+
+
+def test_a_replaced_library_is_not_what_was_built(
+    sound: Callable[[str], Tree], tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(sound("host").bundle, tmp_path / "bundle")
+    library = bundle / "lib" / "host" / "libbitexport.a"
+    library.write_bytes(library.read_bytes() + b"\n")
+    done = sound("host").command("verify", str(bundle))
+    assert done.code == BAD_BUNDLE
+    assert f"{library}: is not the file that was built" in done.err
+
+
+def test_a_case_that_was_repaired_is_equal(build: Build, sound: Callable[[str], Tree]) -> None:
+    bug = WRONG[-1]
+    broken = build(bug.edits, bug.target)
+    found = broken.verify(bug.core, prompt=PROMPT).report["cores"][bug.core]
+    case = ("verify", "bundle", "--replay", found["explanation"]["replay"])
+    assert broken.command(*case).code == MISMATCH
+    done = sound(bug.target).command(*case)
+    assert done.code == 0, done.err
+    assert "equal" in done.out
+
+
+def test_a_mutation_that_changes_nothing_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "file.c").write_text("y = a + a;")
+    for old in ("b", "a"):
+        with pytest.raises(AssertionError, match="not once"):
+            Edit("file.c", old, "c").apply(tmp_path)
