@@ -21,9 +21,8 @@ from bitexport.verify.fidelity import (
 from bitexport.verify.oracle import Oracle, open_oracle
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "stories"
-STORIES = 12
+STORIES = 40
 RELATIVE = 1e-5
-INTEGER_OPS = {"QuantizeRows", "TernaryMatMulP2R"}
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +67,15 @@ def test_the_loss_is_the_oracles(exact: tuple[EndToEnd, list[OpAgreement]]) -> N
 def test_each_op_fed_the_oracles_inputs_gives_the_oracles_outputs(
     exact: tuple[EndToEnd, list[OpAgreement]],
 ) -> None:
-    _, ops = exact
-    assert {op.op_type for op in ops} >= {"RmsNorm", "QuantizeRows", "Rescale", "Attend", "Mul"}
-    for op in ops:
-        assert op.worst_relative <= RELATIVE, op
-        assert op.differing_codes == 0, op
+    ops = {op.op_type: op for op in exact[1]}
+    assert ops.keys() >= {"RmsNorm", "Rescale", "Attend", "Mul", "Add", "DenseMatMulF32"}
+    assert all(op.worst_relative <= RELATIVE for op in ops.values())
+    sums, codes = ops["TernaryMatMulP2R"], ops["QuantizeRows"]
+    assert sums.elements > 0, "nothing was compared"
+    assert sums.differing_integers == 0
+    # transformers rounds its scale twice, we once: a code on a tie may fall to either side.
+    assert codes.largest_step <= 1
+    assert codes.differing_integers < codes.elements / 10_000
 
 
 def test_the_default_numerics_stay_close(oracles: tuple[Oracle, Oracle], tmp_path: Path) -> None:

@@ -21,7 +21,12 @@ def render_fidelity(whole: EndToEnd, layers: Sequence[OpAgreement]) -> str:
         "op by op, fed their own inputs (relative to the largest magnitude of a row)",
     ]
     for op in layers:
-        integers = f", {op.differing_codes} integers differ" if op.differing_codes else ""
+        integers = ""
+        if op.differing_integers:
+            integers = (
+                f", {op.differing_integers} of {op.elements} integers differ, "
+                f"by {op.largest_step} at most"
+            )
         lines.append(
             f"  {op.op_type:18} {op.outputs:3} outputs  worst {op.worst_relative:.1e}{integers}"
         )

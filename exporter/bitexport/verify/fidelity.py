@@ -61,8 +61,10 @@ class OpAgreement:
     elements: int
     worst_relative: float
     """Largest difference over the largest magnitude of its row."""
-    differing_codes: int
-    """Integers that differ: activation codes at ties, or sums."""
+    differing_integers: int
+    """Activation codes or sums that differ."""
+    largest_step: int
+    """By how much an integer differs at most: a code that sits on a tie differs by one."""
 
 
 def compare_logits(
@@ -122,6 +124,7 @@ def oracle_values(calls: Mapping[str, Call], logits: Logits) -> dict[str, Array]
             source = f"{layer}.{QUANTIZED_BY[last]}"
             codes, scale = _oracle_codes(call.given)
             values[f"{source}.q"], values[f"{source}.q_scale"] = codes, scale
+            values[f"{name}.sum"] = codes.astype(np.float64) @ call.weight.T.astype(np.float64)
         elif last in NORMS:
             values[f"{name}.output"] = call.made
             if before := _made_before(name):
@@ -161,9 +164,12 @@ def _made_before(norm: str) -> str | None:
 
 
 def _oracle_codes(x: Array) -> tuple[Array, Array]:
-    """Return codes and scale as transformers computes them (integrations/bitnet.py, ActQuant)."""
+    """Return codes and scale as transformers computes them (integrations/bitnet.py, ActQuant).
+
+    torch divides a number by a tensor as reciprocal, then product: two roundings to our one.
+    """
     largest = np.maximum(np.abs(x).max(-1, keepdims=True), np.float32(1e-5))
-    scale = np.float32(127) / largest
+    scale = (np.float32(1) / largest) * np.float32(127)
     return np.clip(np.rint(x * scale), -128, 127).astype(np.int8), scale
 
 
@@ -176,15 +182,16 @@ def _compute(model: ReferenceModel, step: Step, values: Mapping[str, Array]) -> 
 
 
 def _agreement(op_type: str, pairs: Sequence[tuple[Array, Array]]) -> OpAgreement:
-    worst, differing = 0.0, 0
+    worst, differing, step = 0.0, 0, 0
     for mine, theirs in pairs:
         if mine.dtype.kind == "i":
-            differing += int((mine != theirs).sum())
+            apart = np.abs(mine.astype(np.int64) - theirs)
+            differing, step = differing + int((apart > 0).sum()), max(step, int(apart.max()))
             continue
         size = np.maximum(np.abs(theirs).max(-1, keepdims=True), np.float32(1e-30))
         worst = max(worst, float((np.abs(mine - theirs) / size).max()))
     elements = sum(mine.size for mine, _ in pairs)
-    return OpAgreement(op_type, len(pairs), elements, worst, differing)
+    return OpAgreement(op_type, len(pairs), elements, worst, differing, step)
 
 
 def _log_softmax(logits: Logits) -> Logits:

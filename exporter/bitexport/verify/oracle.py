@@ -15,10 +15,11 @@ Array = NDArray[Any]
 
 
 class Call(NamedTuple):
-    """What a module was given and what it made, (rows, columns)."""
+    """What a module was given and what it made, (rows, columns), and its weight."""
 
     given: Array
     made: Array
+    weight: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Oracle:
         for name, module in self.model.named_modules():
             if hasattr(module, "weight"):
 
-                def keep(_: Any, given: Any, made: Any, name: str = name) -> None:
-                    found[name] = Call(given[0][0].numpy(), made[0].numpy())
+                def keep(module: Any, given: Any, made: Any, name: str = name) -> None:
+                    weight = module.weight.detach().numpy()
+                    found[name] = Call(given[0][0].numpy(), made[0].numpy(), weight)
 
                 hooks.append(module.register_forward_hook(keep))
         try:
