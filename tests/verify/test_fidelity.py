@@ -20,8 +20,12 @@ from bitexport.verify.fidelity import (
 )  # fmt: skip
 from bitexport.verify.oracle import Oracle, open_oracle
 
+# What torch deprecates of itself while it is imported is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 SAMPLE = Path(__file__).parents[2] / "samples" / "stories"
-STORIES = 40
+STORIES = 120  # fewer, and chance would decide: a code on a tie moves a story's divergence
+SOME_STORIES = 30
 RELATIVE = 1e-5
 
 
@@ -31,13 +35,13 @@ def oracles() -> tuple[Oracle, Oracle]:
 
 
 def measure(
-    options: Options, oracles: tuple[Oracle, Oracle], folder: Path
+    options: Options, oracles: tuple[Oracle, Oracle], folder: Path, stories: int
 ) -> tuple[EndToEnd, list[OpAgreement]]:
     bundle = build_bundle(
         SAMPLE / "model", find_target("host"), options, folder / "out", compile_library=False
     )
     model = load_reference(bundle.graph)
-    windows = read_windows(SAMPLE / "held-out.txt", bundle)[:STORIES]
+    windows = read_windows(SAMPLE / "held-out.txt", bundle)[:stories]
     return compare_logits(model, *oracles, windows), compare_layers(model, oracles[0], windows[0])
 
 
@@ -47,7 +51,7 @@ def exact(
 ) -> tuple[EndToEnd, list[OpAgreement]]:
     """Measure with embedding and KV cache in f32: nothing of ours is rounded further."""
     options = Options(embedding="f32", cache="f32")
-    return measure(options, oracles, tmp_path_factory.mktemp("exact"))
+    return measure(options, oracles, tmp_path_factory.mktemp("exact"), STORIES)
 
 
 def test_the_divergence_is_that_of_the_oracles_own_rounding(
@@ -79,7 +83,7 @@ def test_each_op_fed_the_oracles_inputs_gives_the_oracles_outputs(
 
 
 def test_the_default_numerics_stay_close(oracles: tuple[Oracle, Oracle], tmp_path: Path) -> None:
-    whole, _ = measure(Options(), oracles, tmp_path)
+    whole, _ = measure(Options(), oracles, tmp_path, SOME_STORIES)
     assert whole.mean_kl < 1e-3
     assert whole.top1_agreement > 0.98
     assert whole.loss_difference < 1e-3
