@@ -103,7 +103,7 @@ def write_checkpoint(
     trits = {
         name: rng.integers(-1, 2, size).astype(np.int8) for name, size in shape.matrices().items()
     }
-    floats: dict[str, NDArray[np.float32]] = {
+    floats: dict[str, NDArray[np.float64]] = {
         "model.embed_tokens.weight": 0.3 * rng.standard_normal((shape.vocabulary, shape.hidden))
     }
     for name, columns in shape.norms().items():
@@ -248,7 +248,7 @@ def replace_tensor(folder: Path, name: str, stored: Stored | None) -> None:
 
 def _write_shards(folder: Path, tensors: Mapping[str, Stored], count: int) -> None:
     names = list(tensors)
-    table = {}
+    table: dict[str, str] = {}
     for number in range(count):
         file = f"model-{number + 1:05}-of-{count:05}.safetensors"
         own = names[number::count]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitexport.checkpoints.json_object import parse_object
 from bitexport.checkpoints.safetensors_file import StoredTensor, read_header
 from bitexport.errors import CheckpointError
 
@@ -86,27 +86,28 @@ def open_checkpoint(path: Path) -> CheckpointFolder:
 def _shards(path: Path) -> list[Path]:
     table = _read_json(path / INDEX).get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-        raise CheckpointError(f"{path / INDEX}: has no `weight_map` of tensor names to files")
-    files = []
+        raise CheckpointError(
+            f"{path / INDEX}: has no `weight_map` of tensor names to files",
+            hint="copy or download the file again",
+        )
+    there = {file.name for file in path.iterdir()}
     for name in sorted(set(table.values())):
-        if Path(name).name != name or not (path / name).is_file():
+        if name not in there:
             raise CheckpointError(
                 f"{path / INDEX}: names the shard `{name}`, which is not in the folder",
                 hint="download the missing shard",
             )
-        files.append(path / name)
-    return files
+    return [path / name for name in sorted(set(table.values()))]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return parse_object(path.read_bytes())
+    except OSError as error:
         raise CheckpointError(
-            f"{path}: no such file", hint="a checkpoint folder holds config.json"
+            f"{path}: {error.strerror}", hint="a checkpoint folder holds config.json"
         ) from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(said, dict):
-        raise CheckpointError(f"{path}: not a JSON object")
-    return said
+        raise CheckpointError(
+            f"{path}: not a JSON object: {error}", hint="copy or download the file again"
+        ) from None

@@ -22,7 +22,8 @@ def packed_trits(checkpoint: CheckpointFolder, name: str, n: int, k: int) -> Mat
     """Return the trits of `name` (without `.weight`) as a matrix [n, k]."""
     if n % LANES:
         raise CheckpointError(
-            f"{checkpoint.path}: `{name}` has {n} rows, which four-row packing cannot hold"
+            f"{checkpoint.path}: `{name}` has {n} rows, which four-row packing cannot hold",
+            hint="the sizes in config.json and the weights belong to different models",
         )
     tensor = checkpoint.tensor(f"{name}.weight", ("U8",), (n // LANES, k))
 

@@ -8,7 +8,6 @@ read: offsets in range, no holes, no overlap, sizes that agree with dtype and sh
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitexport.checkpoints.json_object import parse_object
 from bitexport.errors import CheckpointError
 
 HEADER_LIMIT = 100_000_000
@@ -38,6 +38,11 @@ class StoredTensor:
     dtype: str
     shape: tuple[int, ...]
     offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
     def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
         """Return rows start … stop - 1 of the first axis; bfloat16 as uint16 patterns."""
@@ -64,26 +69,27 @@ class StoredTensor:
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """Return the tensors of a file by name, or say which rule of the format it breaks."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(LENGTH_BYTES)
-        length = int.from_bytes(start, "little")
-        if len(start) < LENGTH_BYTES or length > min(size - LENGTH_BYTES, HEADER_LIMIT):
-            raise _damaged(path, f"its header claims {length} bytes, the file has {size}")
-        text = file.read(length)
     try:
-        header = json.loads(text.decode("utf-8"))
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(LENGTH_BYTES)
+            length = int.from_bytes(start, "little")
+            if len(start) < LENGTH_BYTES or length > min(size - LENGTH_BYTES, HEADER_LIMIT):
+                raise _damaged(path, f"its header claims {length} bytes, the file has {size}")
+            text = file.read(length)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read ({error.strerror})") from None
+    try:
+        header = parse_object(text)
     except ValueError as error:
-        raise _damaged(path, f"its header is not JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise _damaged(path, "its header is not a JSON object")
+        raise _damaged(path, f"its header is not a JSON object ({error})") from None
     header.pop("__metadata__", None)
     tensors = {name: _tensor(path, name, entry) for name, entry in header.items()}
     data, end = LENGTH_BYTES + length, 0
-    for tensor in sorted(tensors.values(), key=lambda t: t.offset):
+    for tensor in sorted(tensors.values(), key=lambda t: (t.offset, t.nbytes)):
         if tensor.offset != end:
             raise _damaged(path, f"tensor `{tensor.name}` starts at {tensor.offset}, not {end}")
-        end += math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
+        end += tensor.nbytes
     if data + end != size:
         raise _damaged(path, f"its tensors end at byte {data + end}, the file at {size}")
     return {n: dataclasses.replace(t, offset=t.offset + data) for n, t in tensors.items()}
@@ -91,17 +97,20 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
 def _tensor(path: Path, name: str, entry: Any) -> StoredTensor:
     match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(stop)]}:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, stop]}:
             if dtype not in DTYPES:
                 raise _damaged(path, f"tensor `{name}` has the unknown dtype `{dtype}`")
-            if not all(isinstance(n, int) and n >= 0 for n in shape):
+            if not all(type(n) is int and n >= 0 for n in shape):
                 raise _damaged(path, f"tensor `{name}` has the shape {shape}")
-            size = math.prod(shape) * DTYPES[dtype].itemsize
-            if start < 0 or stop - start != size:
+            if not all(type(n) is int and n >= 0 for n in (start, stop)):
+                raise _damaged(path, f"tensor `{name}` has the offsets {[start, stop]}")
+            tensor = StoredTensor(path, name, dtype, tuple(shape), start)
+            if stop - start != tensor.nbytes:
                 raise _damaged(
-                    path, f"tensor `{name}` spans {stop - start} bytes, its shape needs {size}"
+                    path,
+                    f"tensor `{name}` spans {stop - start} bytes, its shape needs {tensor.nbytes}",
                 )
-            return StoredTensor(path, name, dtype, tuple(shape), start)
+            return tensor
     raise _damaged(path, f"the entry of tensor `{name}` lacks dtype, shape or data_offsets")
 
 

@@ -14,7 +14,7 @@ from bitexport.package.native import native_bundle
 from bitexport.targets import find_target
 from bitexport.tokenizer.text import decode_stream, encode, load_tokenizer
 from bitexport.toolchain.emulate import command_line
-from bitexport.verify.cores import Machine, machine
+from bitexport.verify.cores import machine
 
 
 @click.command(short_help="Generate text from a bundle.")
@@ -42,18 +42,18 @@ def command(bundle: Path, prompt: str, tokens: int, core: str | None, threads: i
     target = find_target(opened.target_name if core else "host")
     with native_bundle(opened, target) as runnable, machine(runnable, target) as device:
         place = core or next(iter(target.cores))
+        arguments = [str(device.model), *words] if target.os == "linux" else words
+        command_words = command_line(target, place, device.program, arguments)
         click.echo(f"{opened.manifest['model']['name']} on {place}", err=True)
         ends = set(opened.manifest["model"]["eos"])
-        chosen = (token for token in _tokens(device, place, words) if token not in ends)
+        chosen = (token for token in _tokens(command_words, place) if token not in ends)
         for piece in decode_stream(tokenizer, ids, chosen):
             click.echo(piece, nl=False)
         click.echo()
 
 
-def _tokens(device: Machine, core: str, words: list[str]) -> Iterator[int]:
+def _tokens(command_words: list[str], core: str) -> Iterator[int]:
     """Start the runner and yield its tokens as they are chosen."""
-    arguments = [str(device.model), *words] if device.target.os == "linux" else words
-    command_words = command_line(device.target, core, device.program, arguments)
     with subprocess.Popen(
         command_words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True
     ) as process:

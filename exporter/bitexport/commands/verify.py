@@ -50,6 +50,8 @@ def command(
     """
     opened = open_bundle(bundle, check_files=True)
     target = find_target(opened.target_name)
+    for core in cores:
+        target.expected_isas(core)
     model = load_reference(opened.graph)
     if against:
         if checkpoint is None or text is None:
@@ -82,7 +84,7 @@ def command(
 def _expected(bundle: Bundle, model: ReferenceModel, prompt: str, tokens: int) -> Expected:
     ids = encode(load_tokenizer(bundle.path), prompt)
     context = int(bundle.manifest["model"]["context"])
-    if len(ids) + tokens - 1 > context:
+    if not ids or len(ids) + tokens - 1 > context:
         raise click.UsageError(
             f"{len(ids)} prompt tokens and {tokens} more do not fit a context of {context}"
         )

@@ -48,9 +48,16 @@ def open_bundle(path: Path, *, check_files: bool = False) -> Bundle:
             hint="make one: bitexport build CHECKPOINT --target arm64 -o FOLDER",
         ) from None
     except ValueError as error:
-        raise BundleError(f"{path / MANIFEST}: not valid JSON: {error}") from None
+        raise BundleError(
+            f"{path / MANIFEST}: not valid JSON: {error}",
+            hint="build the bundle again, or copy it again",
+        ) from None
     match manifest:
-        case {"manifest_version": 1, "target": str(), "files": dict()}:
+        case {
+            "manifest_version": 1, "target": str(), "files": dict(), "tool": dict(),
+            "layout": str(), "model": {"name": str(), "context": int(), "eos": list()},
+            "options": dict(), "memory": dict(), "checkpoint": dict(),
+        }:  # fmt: skip
             pass
         case _:
             raise BundleError(

@@ -7,7 +7,7 @@ A Llama-shaped decoder with ReLU^2 and a norm before each output and down projec
 from __future__ import annotations
 
 import dataclasses
-import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +27,10 @@ from bitexport.models.parts.rope_tables import rope_tables
 from bitexport.ops import Type
 
 MOST_END_TOKENS = 4
+MOST_COLUMNS = 131056  # of an exact sum (NUMERICS.md, section 4)
+LARGEST_ANGLE = 1 << 19  # of a specified sine (NUMERICS.md, section 5)
+SMALLEST, LARGEST = 2.0**-126, 2.0**127  # numbers that float32 holds without losing bits
+LAYER = re.compile(r"model\.layers\.\d+\.")
 SUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "hidden_act": ("relu2",),
     "attention_bias": (False, None),
@@ -78,7 +82,9 @@ def build_model(checkpoint: CheckpointFolder, options: Options) -> tuple[ir.Mode
         x, key, value = model.layer(x, layer)
         presents += [key, value]
     x = model.norm(x, "model.norm", config.hidden)
-    return builder.finish([table.logits(x, "logits"), *presents]), _facts(checkpoint, config)
+    finished = builder.finish([table.logits(x, "logits"), *presents])
+    _refuse_leftovers(checkpoint, finished)
+    return finished, _facts(checkpoint, config)
 
 
 def read_config(checkpoint: CheckpointFolder, options: Options) -> Config:
@@ -96,14 +102,11 @@ def read_config(checkpoint: CheckpointFolder, options: Options) -> Config:
     def integer(key: str, default: int | None = None, least: int = 1) -> int:
         value = said.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= 1 << 24:
-            raise CheckpointError(f"{path}: `{key}` is {value!r}, expected a number from {least}")
+            raise CheckpointError(
+                f"{path}: `{key}` is {value!r}, expected a whole number from {least} to {1 << 24}",
+                hint="this config.json is damaged, or is not that of the model",
+            )
         return value
-
-    def number(key: str, default: float) -> float:
-        value = said.get(key, default)
-        if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise CheckpointError(f"{path}: `{key}` is {value!r}, expected a number above zero")
-        return float(value)
 
     heads = integer("num_attention_heads")
     hidden = integer("hidden_size")
@@ -117,20 +120,46 @@ def read_config(checkpoint: CheckpointFolder, options: Options) -> Config:
         kv_heads=integer("num_key_value_heads", heads),
         size=integer("head_dim", hidden // heads),
         context=options.context or positions,
-        epsilon=number("rms_norm_eps", 1e-6),
-        rope_base=_rope_base(path, said, number("rope_theta", 10000.0)),
+        epsilon=_number(path, said, "rms_norm_eps", 1e-6),
+        rope_base=_rope_base(path, said, _number(path, said, "rope_theta", 10000.0)),
     )
-    if config.heads % config.kv_heads or config.size % 2:
-        raise CheckpointError(
-            f"{path}: {config.heads} heads, {config.kv_heads} key/value heads of size "
-            f"{config.size} do not fit together"
-        )
+    _check_sizes(checkpoint, config)
     if config.context > positions:
         raise CheckpointError(
             f"{path}: the model was made for {positions} positions, not {config.context}",
             hint=f"use --context {positions} or less",
         )
     return config
+
+
+def _check_sizes(checkpoint: CheckpointFolder, config: Config) -> None:
+    """Refuse sizes that do not fit together, are not those of the weights, or are too large."""
+    path = checkpoint.path / "config.json"
+    if config.heads % config.kv_heads or config.size % 2:
+        raise CheckpointError(
+            f"{path}: {config.heads} heads, {config.kv_heads} key/value heads of size "
+            f"{config.size} do not fit together",
+            hint="query heads share key/value heads evenly, and a head has two halves",
+        )
+    found = {name.split(".")[2] for name in checkpoint.tensors if LAYER.match(name)}
+    if len(found) != config.layers:
+        raise CheckpointError(
+            f"{path}: `num_hidden_layers` is {config.layers}, the weights have {len(found)} layers",
+            hint="config.json and the weights belong to different models",
+        )
+    widest = max(config.hidden, config.inner, config.heads * config.size)
+    if widest > MOST_COLUMNS:
+        raise CheckpointError(
+            f"{path}: a matrix has {widest} columns, exact sums hold {MOST_COLUMNS}",
+            hint="such a model cannot be exported",
+        )
+    fastest = max(1.0, config.rope_base ** (2 / config.size - 1))
+    if (config.context - 1) * fastest > LARGEST_ANGLE:
+        raise CheckpointError(
+            f"{path}: position {config.context - 1} is turned by more than {LARGEST_ANGLE}, the "
+            "largest angle with a specified sine",
+            hint=f"use --context {int(LARGEST_ANGLE / fastest) + 1} or less",
+        )
 
 
 class _Decoder:
@@ -212,22 +241,41 @@ def _facts(checkpoint: CheckpointFolder, config: Config) -> Facts:
     bos, ends = said.get("bos_token_id"), said.get("eos_token_id")
     eos: list[Any] = ends if isinstance(ends, list) else [] if ends is None else [ends]
     for token in [*eos, *([] if bos is None else [bos])]:
-        if not isinstance(token, int) or not 0 <= token < config.vocabulary:
+        if type(token) is not int or not 0 <= token < config.vocabulary:
             raise CheckpointError(
                 f"{checkpoint.path / 'config.json'}: special token {token!r} is not below "
-                f"{config.vocabulary}, the size of the vocabulary"
+                f"{config.vocabulary}, the size of the vocabulary",
+                hint="`bos_token_id` and `eos_token_id` are tokens of the model",
             )
     if len(eos) > MOST_END_TOKENS:
         raise CheckpointError(
             f"{checkpoint.path / 'config.json'}: `eos_token_id` names {len(eos)} tokens, "
-            f"at most {MOST_END_TOKENS} are kept"
+            f"at most {MOST_END_TOKENS} are kept",
+            hint="name the ones that a text ends with",
+        )
+    name = str(said.get("_name_or_path") or checkpoint.path.resolve().name)
+    if not name.isprintable():
+        raise CheckpointError(
+            f"{checkpoint.path / 'config.json'}: `_name_or_path` {name!r} cannot be printed",
+            hint="the model is called by this name; give it a plain one",
         )
     return Facts(
-        name=str(said.get("_name_or_path") or checkpoint.path.resolve().name), family="bitnet",
+        name=name, family="bitnet",
         vocabulary=config.vocabulary, context=config.context, hidden=config.hidden,
         layers=config.layers, heads=config.heads, kv_heads=config.kv_heads,
         head_size=config.size, bos=bos, eos=tuple(eos), tokens="input_ids", logits="logits",
     )  # fmt: skip
+
+
+def _refuse_leftovers(checkpoint: CheckpointFolder, model: ir.Model) -> None:
+    """Refuse weights that the graph does not read: the model would be another one without them."""
+    leftovers = checkpoint.tensors.keys() - model.graph.initializers.keys()
+    if leftovers:
+        tensor = checkpoint.tensors[min(leftovers)]
+        raise CheckpointError(
+            f"{tensor.file}: nothing in this family of models computes with `{tensor.name}`",
+            hint="it is refused, never left out; is config.json that of the weights?",
+        )
 
 
 def _embedding(
@@ -288,10 +336,26 @@ def _check(
             )
 
 
+def _number(
+    path: Any, said: Mapping[str, Any], key: str, default: float, prefix: str = ""
+) -> float:
+    value = said.get(key, default)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not SMALLEST <= value <= LARGEST:
+        raise CheckpointError(
+            f"{path}: `{prefix}{key}` is {value!r}, expected a number above zero",
+            hint="this config.json is damaged, or is not that of the model",
+        )
+    return float(value)
+
+
 def _rope_base(path: Any, said: Mapping[str, Any], base: float) -> float:
     parameters = said.get("rope_parameters")
     if parameters is None:
         return base
     if not isinstance(parameters, dict) or parameters.get("rope_type", "default") != "default":
-        raise CheckpointError(f"{path}: `rope_parameters` {parameters} is not supported")
-    return float(parameters.get("rope_theta", base))
+        raise CheckpointError(
+            f"{path}: `rope_parameters` is `{parameters}`, this version computes `default`",
+            hint="another value is another computation; it is refused, never approximated",
+        )
+    return _number(path, parameters, "rope_theta", base, "rope_parameters.")

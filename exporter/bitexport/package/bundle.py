@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import json
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 import bitexport_ref.evaluator
 import bitexport_ref.self_test
@@ -28,7 +30,7 @@ from bitexport.errors import CheckpointError, MismatchError, OutputError, Target
 from bitexport.models import build_model
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
-from bitexport.models.parts.stored import stored_matrices
+from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
 from bitexport.passes.plan_memory import arena_bytes
@@ -45,6 +47,8 @@ SELF_TEST_PROMPT = "Once upon a time, there was a little"
 SELF_TEST_TOKENS = 16
 SELF_TEST_MEMORY = 64 << 20
 SECTIONS = 9
+LEAST_CONTEXT = 2
+RECORD_BYTES = 256  # in the file, for an op, value or tensor: record, name, operands, self-test
 COPIED = (TOKENIZER, "tokenizer_config.json", "LICENSE", "LICENSE.txt", "NOTICE")
 
 Stage = Callable[[str], None]
@@ -55,15 +59,12 @@ def build_bundle(
     replace: bool = False, compile_library: bool = True, stage: Stage = lambda text: None,
 ) -> Bundle:  # fmt: skip
     """Build a checkpoint for a target into the folder `output`."""
-    if output.exists() and not replace:
-        raise OutputError(
-            f"{output}: already exists", hint="give another folder, or --force to replace this one"
-        )
+    _refuse_output(output, replace)
     checkpoint = open_checkpoint(checkpoint_path)
     tokenizer = load_tokenizer(checkpoint_path)
     model, facts = build_model(checkpoint, options)
     plan = lower(model, target.layout)
-    _refuse_too_large(plan, facts, target)
+    _refuse_too_large(plan, stored_matrices(model), facts, target)
     stage(f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {target.layout}")
     with _appearing(output, replace) as folder:
         prompt = encode(tokenizer, SELF_TEST_PROMPT)
@@ -94,8 +95,9 @@ def _write_model(
     write_onnx(model, folder / GRAPH, DATA, offsets, about)
     _read_back(model, folder / DATA, offsets)
     stage(f"{DATA}: {(folder / DATA).stat().st_size} bytes; computing the self-test")
-    prompt = prompt[: facts.context - SELF_TEST_TOKENS]
-    writer.add(SELF_TEST, _self_test(folder / GRAPH, prompt))
+    count = max(1, min(SELF_TEST_TOKENS, facts.context // 2))
+    prompt = prompt[: max(1, facts.context - count)]
+    writer.add(SELF_TEST, _self_test(folder / GRAPH, prompt, count))
     origin = {
         "tool": "bitexport", "version": __version__, "family": facts.family, "name": facts.name,
         "checkpoint": checkpoint.digests(),
@@ -105,33 +107,44 @@ def _write_model(
 
 
 def _read_back(model: ir.Model, data: Path, offsets: Mapping[str, int]) -> None:
-    """Let the reference unpack rows of every ternary matrix and compare with the checkpoint."""
-    for name, stored in stored_matrices(model).items():
-        if stored.packing is None:
-            continue
-        n, k, tile = stored.matrix.rows, stored.matrix.columns, stored.packing.ROW_TILE
-        for start in {0, (n - 1) // tile * tile}:
-            rows = min(tile, n - start)
-            with data.open("rb") as file:
-                size = stored.packing.packed_bytes(rows, k)
-                packed = os.pread(
-                    file.fileno(), size, offsets[name] + stored.packing.packed_bytes(start, k)
-                )
-            unpack = getattr(ternary_matmul, f"unpack_{stored.layout}")
-            found = unpack(np.frombuffer(packed, np.uint8), n=rows, k=k)
-            if not np.array_equal(found, stored.matrix.read_rows(start, start + rows)):
-                raise MismatchError(
-                    f"{DATA}: the reference reads other trits in rows {start} to {start + rows} "
-                    f"of `{name}` than the checkpoint holds",
-                    hint=f"layout {stored.layout} is packed wrongly; this is a bug of bitexport",
-                )
+    """Read every matrix back, ternary ones through the reference, and compare with the checkpoint.
+
+    Reference and runtime read the same bytes: comparing them with each other shows no wrong one.
+    """
+    with data.open("rb") as file:
+        for name, stored in stored_matrices(model).items():
+            tile = stored.packing.ROW_TILE if stored.packing else 1
+            for start, rows in stored.matrix.blocks(tile):
+                found = _rows_in(file.fileno(), offsets[name], stored, start, rows)
+                if not np.array_equal(found, rows):
+                    raise MismatchError(
+                        f"{DATA}: the reference reads other numbers in rows {start} to "
+                        f"{start + len(rows)} of `{name}` than the checkpoint holds",
+                        hint=f"layout {stored.layout} is written wrongly, a bug of bitexport",
+                    )
 
 
-def _self_test(graph: Path, prompt: list[int]) -> bytes:
+def _rows_in(
+    file: int, offset: int, stored: StoredMatrix, start: int, like: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Return the rows from `start` on that a file holds, as many as there are in `like`."""
+    count, k = len(like), stored.matrix.columns
+    if stored.packing is None:
+        row = stored.nbytes // stored.matrix.rows
+        raw = os.pread(file, count * row, offset + start * row)
+        return np.frombuffer(raw, like.dtype).reshape(like.shape)
+    place, size = stored.packing.packed_bytes(start, k), stored.packing.packed_bytes(count, k)
+    unpack = getattr(ternary_matmul, f"unpack_{stored.layout}")
+    packed = np.frombuffer(os.pread(file, size, offset + place), np.uint8)
+    trits: NDArray[np.int8] = unpack(packed, n=count, k=k)
+    return trits
+
+
+def _self_test(graph: Path, prompt: list[int], count: int) -> bytes:
     """Return section 3.8 of FORMAT.md, computed by the reference."""
     try:
         model = bitexport_ref.evaluator.load(graph, unpacked_bytes=SELF_TEST_MEMORY)
-        expected = bitexport_ref.self_test.compute(model, prompt, SELF_TEST_TOKENS)
+        expected = bitexport_ref.self_test.compute(model, prompt, count)
     except ReferenceFailure as error:
         raise CheckpointError(
             f"the reference cannot run this model: {error}",
@@ -143,17 +156,28 @@ def _self_test(graph: Path, prompt: list[int]) -> bytes:
     return struct.pack(f"<{4 + len(tokens)}I", *head, *tokens) + b"".join(map(printed, chains))
 
 
-def _refuse_too_large(plan: Plan, facts: Facts, target: Target) -> None:
-    """Say so before anything is written when the target's memory cannot hold a session."""
-    need = arena_bytes(plan, 1, facts.context, target.pointer_bytes)
-    if target.ram_bytes is not None and need > target.ram_bytes:
-        state = arena_bytes(plan, 1, 1, target.pointer_bytes)
-        per_token = (need - state) // max(1, facts.context - 1)
-        fits = max(0, (target.ram_bytes - state) // max(1, per_token))
+def _refuse_too_large(
+    plan: Plan, tensors: Mapping[str, StoredMatrix], facts: Facts, target: Target
+) -> None:
+    """Say so before anything is written when the target cannot hold the file and a session."""
+    if target.ram_bytes is None:
+        return
+    records = RECORD_BYTES * (len(plan.tensors) + len(plan.values) + len(plan.ops))
+    weights = sum(stored.nbytes for stored in tensors.values())
+
+    def need(context: int) -> int:
+        tables = 4 * facts.head_size * (facts.context - context)  # rows that RoPE would not have
+        session = arena_bytes(plan, 1, context, target.pointer_bytes)
+        return weights + records - tables + session
+
+    if need(facts.context) > target.ram_bytes:
+        fits = bisect.bisect_right(range(facts.context), target.ram_bytes, key=need) - 1
         raise TargetError(
-            f"target `{target.name}`: a context of {facts.context} tokens needs {need} bytes "
-            f"of memory, it has {target.ram_bytes}",
-            hint=f"use --context {fits} or less" if fits else "the model is too large for it",
+            f"target `{target.name}`: the model with a context of {facts.context} tokens needs "
+            f"{need(facts.context)} bytes of memory, it has {target.ram_bytes}",
+            hint=f"use --context {fits} or less"
+            if fits >= LEAST_CONTEXT
+            else "the model is too large for it",
         )
 
 
@@ -181,19 +205,19 @@ def _manifest(
 @contextlib.contextmanager
 def _appearing(output: Path, replace: bool) -> Iterator[Path]:
     """Give a folder to write into; it becomes `output` at the end, or vanishes on failure."""
+    made = [parent for parent in output.parents if not parent.exists()]
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{output}: cannot be written: {error.strerror}", hint="choose another folder"
+        ) from error
     try:
         yield folder
         folder.chmod(0o777 & ~_umask())
         if replace and output.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent))
-            output.rename(old / output.name)
-            folder.rename(output)
-            shutil.rmtree(old)
+            _exchange(output, folder)
         else:
             folder.rename(output)
     except OSError as error:
@@ -203,6 +227,39 @@ def _appearing(output: Path, replace: bool) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if not output.exists():
+            for parent in made:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+
+
+def _refuse_output(output: Path, replace: bool) -> None:
+    """Refuse to write over anything but, with --force, a bundle or an empty folder."""
+    if not output.exists():
+        return
+    if not replace:
+        raise OutputError(
+            f"{output}: already exists", hint="give another folder, or --force to replace this one"
+        )
+    is_folder = output.is_dir()
+    if not is_folder or (any(output.iterdir()) and not (output / MANIFEST).is_file()):
+        raise OutputError(
+            f"{output}: is not a bundle, so --force does not replace it",
+            hint="give another folder, or remove this one yourself",
+        )
+
+
+def _exchange(output: Path, folder: Path) -> None:
+    """Put a folder in the place of another one, which comes back if that fails."""
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-old-", dir=output.parent) as aside:
+        old = Path(aside) / output.name
+        try:
+            output.rename(old)
+            folder.rename(output)
+        except BaseException:
+            if old.exists() and not output.exists():
+                old.rename(output)
+            raise
 
 
 def _umask() -> int:

@@ -49,13 +49,16 @@ def _matches(plan: Plan, at: int, names: tuple[str, ...]) -> bool:
 
 
 def _feeds_only(plan: Plan, first: PlanOp, second: PlanOp, reader: int) -> bool:
-    """Say whether the single output of the first op is read by the second and nobody else."""
+    """Say whether the single output of the first op is read by the second and nobody else.
+
+    The second reads it once, as its first operand; only the square of a Relu reads it twice.
+    """
     if len(first.outputs) != 1:
         return False
     made = first.outputs[0]
-    if Operand(False, made) != second.inputs[0] or plan.readers(made) != [reader]:
+    squares = (first.op.name, second.op.name) == ("Relu", "Mul")
+    reads = [operand == Operand(False, made) for operand in second.inputs]
+    if not reads[0] or any(reads[1:]) is not squares or plan.readers(made) != [reader]:
         return False
-    if second.op.name == "Mul" and first.op.name == "Relu":
-        return second.inputs == (Operand(False, made),) * 2
     same_rows = plan.values[made].row_kind is plan.values[second.outputs[0]].row_kind
     return plan.values[made].role is Role.INTERNAL and same_rows

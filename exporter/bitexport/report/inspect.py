@@ -26,7 +26,10 @@ PACKED_LANES = 4
 def inspect(path: Path) -> Facts:
     """Say what a path holds; the kind is found by looking inside, not by asking."""
     if not path.exists():
-        raise BitexportError(f"{path}: no such file or folder")
+        raise BitexportError(
+            f"{path}: no such file or folder",
+            hint="give a checkpoint folder, a bundle, or a .safetensors, .onnx or .bitx file",
+        )
     if path.is_dir():
         return _bundle(path) if (path / MANIFEST).is_file() else _checkpoint(path)
     readers: dict[str, Callable[[Path], Facts]] = {
@@ -99,8 +102,10 @@ def _bundle(path: Path) -> Facts:
 def _onnx(path: Path) -> Facts:
     try:
         model = onnx.load(path, load_external_data=False)
-    except DecodeError:
-        raise CheckpointError(f"{path}: not an ONNX file") from None
+    except (DecodeError, OSError):
+        model = onnx.ModelProto()
+    if not model.HasField("graph"):
+        raise CheckpointError(f"{path}: not an ONNX file", hint="copy or build it again")
     graph = model.graph
     external = [
         {"name": t.name, **{entry.key: entry.value for entry in t.external_data}}
@@ -132,9 +137,10 @@ def _bitx(path: Path) -> Facts:
         bitx = open_bitx(path)
         check_hashes(bitx)
         tested, origin = self_test(bitx), provenance(bitx)
-    except BitxError as error:
+    except (BitxError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
-            f"{path}: {error}", hint="the file is damaged; build or copy it again"
+            f"{path}: {what}", hint="the file is damaged or missing; build or copy it again"
         ) from error
     return {
         "kind": "bitx",

@@ -24,7 +24,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception for every fault of the file
-        raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
+        raise CheckpointError(
+            f"{path}: not a tokenizer: {error}",
+            hint="copy the tokenizer.json that the model was trained with into this folder",
+        ) from None
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -1,0 +1,209 @@
+"""`bitexport build` makes a bundle, or says in one sentence why not and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from tests.tiny_checkpoint import (
+    Checkpoint,
+    Stored,
+    edit_config,
+    replace_tensor,
+    stored_floats,
+    write_json,
+)
+
+from bitexport.emit.manifest import Bundle, file_digests, open_bundle
+
+Say = Callable[..., Result]
+Refuse = Callable[..., Result]
+
+
+def words(checkpoint: Path, output: Path, *more: object) -> list[object]:
+    """Return the words of a build without library."""
+    return ["build", checkpoint, "--target", "arm64", "--no-library", "-o", output, *more]
+
+
+# ---- what it makes ---------------------------------------------------------------------------
+
+
+def test_stdout_is_the_path_and_stderr_the_talk(
+    tiny: Checkpoint, tmp_path: Path, said: Say
+) -> None:
+    result = said(*words(tiny.path, tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{tmp_path / 'out'}\n"
+    assert "67 ops, 40 tensors, layout p2r" in result.stderr
+    open_bundle(tmp_path / "out", check_files=True)
+
+
+def test_options_are_in_the_manifest(tiny: Checkpoint, tmp_path: Path, said: Say) -> None:
+    more = ["--embedding", "q8", "--kv-cache", "f32", "--context", 32]
+    assert said(*words(tiny.path, tmp_path / "out", *more)).exit_code == 0
+    manifest = open_bundle(tmp_path / "out", check_files=True).manifest
+    assert manifest["options"] == {"embedding": "q8", "cache": "f32", "context": 32}
+    assert manifest["model"]["context"] == 32
+
+
+def test_shards_give_the_bundle_of_the_single_file(
+    tiny: Checkpoint, tmp_path: Path, said: Say, bundles: dict[str, Bundle]
+) -> None:
+    raw = tmp_path / "sharded"
+    shutil.copytree(tiny.path, raw)
+    (raw / "model.safetensors").rename(raw / "only.safetensors")
+    names = [*(f"{name}.weight" for name in tiny.trits), *tiny.floats]
+    table = {"weight_map": dict.fromkeys(names, "only.safetensors")}
+    write_json(raw / "model.safetensors.index.json", table)
+    assert said(*words(raw, tmp_path / "out")).exit_code == 0
+    first, second = file_digests(bundles["tiny"].path), file_digests(tmp_path / "out")
+    assert second["model.onnx"] == first["model.onnx"]
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_without_a_compiler_the_bundle_holds_source_only_and_it_says_so(
+    tiny: Checkpoint, tmp_path: Path, said: Say
+) -> None:
+    result = said("build", tiny.path, "--target", "arm64", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "no aarch64-linux-gnu-gcc here: the bundle will hold source only" in result.stderr
+    assert "bitexport doctor --target arm64" in result.stderr
+    bundle = open_bundle(tmp_path / "out", check_files=True)
+    assert not (bundle.path / "lib").exists()
+    assert (bundle.path / "CMakeLists.txt").is_file()
+
+
+def test_without_an_archiver_nothing_is_left(
+    tiny: Checkpoint, tmp_path: Path, refused: Refuse, only_tools: Callable[..., None]
+) -> None:
+    only_tools("arm-none-eabi-gcc")
+    output = tmp_path / "new" / "out"
+    result = refused(
+        5, "`arm-none-eabi-ar` is not installed", "build", tiny.path, "--target", "cortex-m4",
+        "-o", output,
+    )  # fmt: skip
+    assert "apt-get install" in result.stderr
+    assert not output.parent.exists()
+
+
+# ---- what it refuses -------------------------------------------------------------------------
+
+
+SCALE = "model.layers.0.mlp.up_proj.weight_scale"
+WEIGHT = "model.layers.0.mlp.up_proj.weight"
+BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "tokenizer_missing": (lambda p: (p / "tokenizer.json").unlink(), "tokenizer.json: no such"),
+    "tokenizer_broken": (lambda p: (p / "tokenizer.json").write_text("{"), "tokenizer.json"),
+    "config_missing": (lambda p: (p / "config.json").unlink(), "config.json"),
+    "config_broken": (lambda p: (p / "config.json").write_text("{"), "config.json"),
+    "weights_missing": (lambda p: (p / "model.safetensors").unlink(), "model.safetensors"),
+    "weights_empty": (lambda p: (p / "model.safetensors").write_bytes(b""), "model.safetensors"),
+    "weights_truncated": (
+        lambda p: (p / "model.safetensors").write_bytes(
+            (p / "model.safetensors").read_bytes()[:-1]), "model.safetensors"),
+    "shard_outside": (
+        lambda p: write_json(p / "model.safetensors.index.json", {"weight_map": {"x": "../x"}}),
+        "`../x`"),
+    "float_model": (lambda p: edit_config(p, quantization_config=None), "float model"),
+    "unknown_model_type": (lambda p: edit_config(p, model_type="gpt2"), "`gpt2`"),
+    "unknown_activation": (lambda p: edit_config(p, hidden_act="gelu"), "`gelu`"),
+    "sizes_lie": (lambda p: edit_config(p, intermediate_size=128), "config.json promises"),
+    "token_outside": (lambda p: edit_config(p, bos_token_id=96), "special token 96"),
+    "scale_nan": (
+        lambda p: replace_tensor(p, SCALE, stored_floats(np.array([np.nan]), "BF16")), SCALE),
+    "scale_zero": (lambda p: replace_tensor(p, SCALE, stored_floats(np.zeros(1), "BF16")), SCALE),
+    "embedding_nan": (
+        lambda p: replace_tensor(p, "model.embed_tokens.weight",
+                                 stored_floats(np.full((96, 64), np.nan), "BF16")),
+        "`model.embed_tokens.weight` holds a NaN"),
+    "fourth_code": (
+        lambda p: replace_tensor(p, WEIGHT, Stored("U8", (24, 64), b"\xff" * 24 * 64)), WEIGHT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BAD_CHECKPOINTS)
+def test_a_bad_checkpoint_is_exit_3_and_leaves_nothing(
+    fault: str, broken: Path, tmp_path: Path, refused: Refuse
+) -> None:
+    break_it, names = BAD_CHECKPOINTS[fault]
+    break_it(broken)
+    refused(3, names, *words(broken, tmp_path / "new" / "out"))
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_a_folder_that_is_missing_is_exit_3(tmp_path: Path, refused: Refuse) -> None:
+    refused(3, "absent: no such checkpoint folder", *words(tmp_path / "absent", tmp_path / "out"))
+
+
+def test_a_target_that_does_not_exist_is_exit_2(
+    tiny: Checkpoint, tmp_path: Path, refused: Refuse
+) -> None:
+    result = refused(
+        2, "there is no target `arm46`", "build", tiny.path, "--target", "arm46", "-o",
+        tmp_path / "out",
+    )  # fmt: skip
+    assert "did you mean `arm64`" in result.stderr
+
+
+def test_a_context_beyond_the_model_is_exit_3_with_the_one_that_fits(
+    tiny: Checkpoint, tmp_path: Path, refused: Refuse
+) -> None:
+    result = refused(3, "not 65", *words(tiny.path, tmp_path / "out", "--context", 65))
+    assert "--context 64" in result.stderr
+
+
+def test_an_output_that_exists_is_exit_1_and_stays(
+    tiny: Checkpoint, tmp_path: Path, refused: Refuse, said: Say
+) -> None:
+    output = tmp_path / "out"
+    assert said(*words(tiny.path, output)).exit_code == 0
+    before = file_digests(output)
+    result = refused(1, f"{output}: already exists", *words(tiny.path, output))
+    assert "--force" in result.stderr
+    refused(3, "absent", *words(tmp_path / "absent", output, "--force"))
+    assert file_digests(output) == before
+    assert said(*words(tiny.path, output, "--force")).exit_code == 0
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["build"],
+        ["build", "x"],
+        ["build", "x", "--target", "arm64"],
+        ["build", "x", "-o", "y"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--embedding", "q4"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--context", "1"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--context", "many"],
+        ["build", "x", "y", "--target", "arm64", "-o", "z"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_words_are_exit_64(wrong: list[str], said: Say) -> None:
+    result = said(*wrong)
+    assert result.exit_code == 64
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+
+
+def test_the_program_itself_refuses_without_a_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bitexport", *map(str, words(tmp_path, tmp_path / "out"))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"error: {tmp_path}/config.json: ")
+    assert "\n\nhint: " in done.stderr
+
+
+def test_the_manifest_is_json_that_a_person_can_read(bundles: dict[str, Bundle]) -> None:
+    text = (bundles["tiny"].path / "manifest.json").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,96 @@
+"""`bitexport run` continues a prompt, the same here and on an emulated core, or says why not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from tests.tiny_checkpoint import PROMPT
+
+from bitexport.emit.manifest import Bundle
+from bitexport.tokenizer.text import encode, load_tokenizer
+from bitexport_ref.bitx import open_bitx, self_test
+
+Say = Callable[..., Result]
+Refuse = Callable[..., Result]
+
+
+@pytest.fixture
+def copied(host_bundle: Bundle, tmp_path: Path) -> Path:
+    """Return the folder of a bundle that is sound until the test breaks it."""
+    return Path(shutil.copytree(host_bundle.path, tmp_path / "bundle"))
+
+
+def test_stdout_is_the_text_that_the_reference_chose(host_bundle: Bundle, said: Say) -> None:
+    tested = self_test(open_bitx(host_bundle.data))
+    assert tested is not None
+    tokenizer = load_tokenizer(host_bundle.path)
+    assert list(tested.prompt) == encode(tokenizer, PROMPT)
+    count = 1 + next((i for i, token in enumerate(tested.generated) if token == 2), 15)
+    for threads in (1, 2):
+        result = said("run", host_bundle.path, PROMPT, "-n", count, "--threads", threads)
+        assert result.exit_code == 0, result.output
+        expected = tokenizer.decode([*tested.prompt, *tested.generated[:count]])
+        assert result.stdout.strip() == expected
+        assert "tiny on native" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["model.bitx", "model.onnx", "lib/host/libbitexport.a"])
+def test_a_damaged_bundle_is_refused_and_the_file_named(
+    name: str, copied: Path, refused: Refuse
+) -> None:
+    data = bytearray((copied / name).read_bytes())
+    data[len(data) // 2] ^= 4
+    (copied / name).write_bytes(data)
+    for words in (["run", copied, "Once"], ["verify", copied]):
+        refused(1, f"{copied / name}: is not the file that was built", *words)
+
+
+@pytest.mark.parametrize("name", ["model.bitx", "tokenizer.json", "lib/host/libbitexport.a"])
+def test_an_incomplete_bundle_is_refused_and_the_file_named(
+    name: str, copied: Path, refused: Refuse
+) -> None:
+    (copied / name).unlink()
+    for words in (["run", copied, "Once"], ["verify", copied]):
+        refused(1, f"{copied / name}: is missing", *words)
+
+
+def test_a_checkpoint_is_no_bundle(broken: Path, refused: Refuse) -> None:
+    for words in (["run", broken, "Once"], ["verify", broken]):
+        result = refused(1, f"{broken}: not a bundle", *words)
+        assert "bitexport build" in result.stderr
+
+
+def test_a_core_of_another_target_is_exit_2(host_bundle: Bundle, refused: Refuse) -> None:
+    words = ["--core", "cortex-a53"]
+    refused(2, "no core `cortex-a53`", "run", host_bundle.path, "Once", *words)
+    refused(2, "no core `cortex-a53`", "verify", host_bundle.path, *words)
+
+
+@pytest.mark.parametrize("prompt", ["", " ".join(["Once"] * 65)], ids=["empty", "65_tokens"])
+def test_a_prompt_that_does_not_fit_is_exit_64(prompt: str, host_bundle: Bundle, said: Say) -> None:
+    result = said("run", host_bundle.path, prompt)
+    assert result.exit_code == 64
+    assert result.stdout == ""
+    assert "does not fit" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_prompt_as_long_as_the_context_gets_one_token(host_bundle: Bundle, said: Say) -> None:
+    prompt = " ".join(["Once"] * 64)
+    result = said("run", host_bundle.path, prompt, "-n", 5)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(prompt)
+    assert len(result.stdout.split()) == 65
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_without_a_compiler_it_is_exit_5_with_the_line_to_type(
+    bundles: dict[str, Bundle], host_bundle: Bundle, refused: Refuse
+) -> None:
+    for bundle in (bundles["tiny"], host_bundle):
+        result = refused(5, "`gcc` is not installed", "run", bundle.path, "Once")
+        assert "apt-get install" in result.stderr

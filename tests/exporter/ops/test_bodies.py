@@ -1,0 +1,218 @@
+"""Function bodies: a runtime without our kernels computes the same ops.
+
+Integers and look-ups are equal to the reference, bit for bit.  Floats that are summed are near:
+the fixture `near` says how near, and why not equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bitexport.layouts.p2r import pack
+from bitexport.ops import DOMAIN, all_ops, function_of
+from bitexport_ref.ops.append_cache import append_cache
+from bitexport_ref.ops.attend import attend
+from bitexport_ref.ops.dense_matmul import dense_matmul_bf16, dense_matmul_f32, dense_matmul_q8
+from bitexport_ref.ops.embed import embed_bf16, embed_f32, embed_q8
+from bitexport_ref.ops.quantize_rows import quantize_rows
+from bitexport_ref.ops.rescale import rescale
+from bitexport_ref.ops.rms_norm import rms_norm
+from bitexport_ref.ops.rope import rope
+from bitexport_ref.ops.ternary_matmul import ternary_matmul
+
+Array = NDArray[Any]
+Body = Callable[..., list[Array]]
+Near = Callable[[Array, Array], None]
+
+SIZES = [(16, 16), (1, 1), (3, 5), (17, 15), (33, 64), (20, 40), (52, 100)]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return seeded random numbers."""
+    return np.random.default_rng(7)
+
+
+def floats(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
+    """Return normal floats."""
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def codes(rng: np.random.Generator, *shape: int) -> NDArray[np.int8]:
+    """Return codes over the whole range, its ends among them."""
+    made = rng.integers(-128, 128, shape).astype(np.int8)
+    made.flat[0], made.flat[-1] = -128, 127
+    return made
+
+
+@pytest.mark.parametrize(
+    "op_type",
+    [form.op_type for op in all_ops().values() if op.domain == DOMAIN for form in op.forms],
+)
+def test_every_form_has_a_body_that_parses(op_type: str) -> None:
+    function = function_of(op_type)
+    assert function.name == op_type
+    assert function.domain == DOMAIN
+    assert function.node
+    assert {node.domain for node in function.node} == {""}
+
+
+# ---- equal -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "k"), SIZES)
+def test_ternary_matmul_p2r_is_equal(n: int, k: int, rng: np.random.Generator, body: Body) -> None:
+    q, trits = codes(rng, 2, 3, k), rng.integers(-1, 2, (n, k)).astype(np.int8)
+    found = body(
+        "TernaryMatMulP2R", {"q": q, "weight": pack(trits).reshape(-1)}, (np.int32,), n=n, k=k
+    )
+    np.testing.assert_array_equal(found[0], ternary_matmul(q, trits))
+
+
+def test_ternary_matmul_p2r_of_any_bytes_is_what_the_format_says_of_them(
+    rng: np.random.Generator, body: Body
+) -> None:
+    """The fourth code acts as +2 in three fields and as -2 in the last (FORMAT.md, 3.3)."""
+    data = np.arange(256, dtype=np.uint8)
+    trits = np.zeros((64, 16), np.int8)
+    for at, byte in enumerate(data.tolist()):
+        tile, lane, i = at // 16, at % 16 // 4, at % 4
+        for field in range(4):
+            code = byte >> 2 * field & 3
+            weight = code - 4 * (code > 1) if field == 3 else code - 1
+            trits[tile // 4 * 16 + 4 * field + lane, tile % 4 * 4 + i] = weight
+    q = codes(rng, 1, 2, 16)
+    found = body("TernaryMatMulP2R", {"q": q, "weight": data}, (np.int32,), n=64, k=16)
+    np.testing.assert_array_equal(found[0], q.astype(np.int32) @ trits.T.astype(np.int32))
+
+
+def test_ternary_matmul_before_a_layout_is_chosen_is_equal(
+    rng: np.random.Generator, body: Body
+) -> None:
+    q, trits = codes(rng, 1, 3, 20), rng.integers(-1, 2, (9, 20)).astype(np.int8)
+    found = body("TernaryMatMul", {"q": q, "weight": trits}, (np.int32,), n=9, k=20)
+    np.testing.assert_array_equal(found[0], ternary_matmul(q, trits))
+
+
+@pytest.mark.parametrize(("n", "k"), SIZES)
+def test_dense_matmul_q8_is_equal(n: int, k: int, rng: np.random.Generator, body: Body) -> None:
+    q, weight = codes(rng, 1, 3, k), codes(rng, n, k)
+    found = body("DenseMatMulQ8", {"q": q, "weight": weight}, (np.int32,))
+    np.testing.assert_array_equal(found[0], dense_matmul_q8(q, weight))
+
+
+@pytest.mark.parametrize("columns", [1, 7, 64, 100])
+def test_quantize_rows_is_equal(columns: int, rng: np.random.Generator, body: Body) -> None:
+    """Every step is one rounded operation, so onnxruntime has no freedom; scales are equal too."""
+    x = floats(rng, 2, 50, columns) * np.exp(5 * floats(rng, 2, 50, 1))
+    x[0, 0], x[0, 1] = 0, 1e-7  # both below the smallest divisor, 1e-5
+    q, scale = body("QuantizeRows", {"x": x}, (np.int8, np.float32))
+    expected_q, expected_scale = quantize_rows(x)
+    np.testing.assert_array_equal(scale, expected_scale)
+    scaled = x * expected_scale
+    away = np.abs(np.abs(scaled - np.floor(scaled)) - 0.5) > 1e-4
+    assert away.mean() > 0.99
+    np.testing.assert_array_equal(q[away], expected_q[away])
+
+
+def test_embed_f32_is_equal(rng: np.random.Generator, body: Body) -> None:
+    ids, table = rng.integers(0, 11, (2, 5)), floats(rng, 11, 6)
+    found = body("EmbedF32", {"ids": ids, "table": table}, (np.float32,))
+    np.testing.assert_array_equal(found[0], embed_f32(ids, table))
+
+
+def test_embed_bf16_is_equal(rng: np.random.Generator, body: Body) -> None:
+    ids, table = rng.integers(0, 11, (2, 5)), (floats(rng, 11, 6).view(np.uint32) >> 16)
+    bits = table.astype(np.uint16)
+    found = body("EmbedBf16", {"ids": ids, "table": bits}, (np.float32,))
+    np.testing.assert_array_equal(found[0], embed_bf16(ids, bits))
+
+
+def test_embed_q8_is_equal(rng: np.random.Generator, body: Body) -> None:
+    ids, table = rng.integers(0, 11, (2, 5)), codes(rng, 11, 6)
+    scale = np.abs(floats(rng, 11))
+    found = body("EmbedQ8", {"ids": ids, "table": table, "scale": scale}, (np.float32,))
+    np.testing.assert_array_equal(found[0], embed_q8(ids, table, scale))
+
+
+@pytest.mark.parametrize("size", [1, 9])
+def test_rescale_is_equal(size: int, rng: np.random.Generator, body: Body) -> None:
+    total = rng.integers(-(1 << 30), 1 << 30, (2, 3, 9)).astype(np.int32)
+    scale, weight_scale = np.abs(floats(rng, 2, 3, 1)) + 1, np.abs(floats(rng, size))
+    inputs = {"sum": total, "scale": scale, "weight_scale": weight_scale}
+    found = body("Rescale", inputs, (np.float32,))
+    np.testing.assert_array_equal(found[0], rescale(total, scale, weight_scale))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("past", [0, 4])
+def test_append_cache_is_equal(
+    past: int, dtype: type[np.floating[Any]], rng: np.random.Generator, body: Body
+) -> None:
+    before = floats(rng, 1, 2, past, 6).astype(dtype)
+    x = 100 * floats(rng, 1, 3, 12)
+    found = body("AppendCache", {"past": before, "x": x}, (dtype,), heads=2)
+    np.testing.assert_array_equal(found[0], append_cache(before, x, heads=2))
+
+
+# ---- near ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "k"), [(16, 16), (3, 5), (33, 300)])
+def test_dense_matmul_f32_is_near(
+    n: int, k: int, rng: np.random.Generator, body: Body, near: Near
+) -> None:
+    x, weight = floats(rng, 1, 4, k), floats(rng, n, k)
+    found = body("DenseMatMulF32", {"x": x, "weight": weight}, (np.float32,))
+    near(found[0], dense_matmul_f32(x, weight))
+
+
+@pytest.mark.parametrize(("n", "k"), [(16, 16), (3, 5), (33, 300)])
+def test_dense_matmul_bf16_is_near(
+    n: int, k: int, rng: np.random.Generator, body: Body, near: Near
+) -> None:
+    x = floats(rng, 1, 4, k)
+    weight = (floats(rng, n, k).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    found = body("DenseMatMulBf16", {"x": x, "weight": weight}, (np.float32,))
+    near(found[0], dense_matmul_bf16(x, weight))
+
+
+@pytest.mark.parametrize("columns", [1, 5, 64, 1000])
+def test_rms_norm_is_near(columns: int, rng: np.random.Generator, body: Body, near: Near) -> None:
+    x, weight = 3 * floats(rng, 2, 4, columns), floats(rng, columns)
+    found = body("RmsNorm", {"x": x, "weight": weight}, (np.float32,), epsilon=1e-5)
+    near(found[0], rms_norm(x, weight, epsilon=1e-5))
+
+
+@pytest.mark.parametrize("past", [0, 5])
+@pytest.mark.parametrize(("heads", "d"), [(1, 2), (4, 10), (2, 16)])
+def test_rope_is_near(
+    heads: int, d: int, past: int, rng: np.random.Generator, body: Body, near: Near
+) -> None:
+    x, cos, sin = floats(rng, 1, 3, heads * d), floats(rng, 9, d // 2), floats(rng, 9, d // 2)
+    length = np.array([past])
+    inputs = {"x": x, "cos": cos, "sin": sin, "past_length": length}
+    found = body("Rope", inputs, (np.float32,), heads=heads)
+    near(found[0], rope(x, cos, sin, length, heads=heads))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize(("past", "rows"), [(0, 1), (0, 7), (5, 1), (13, 3)])
+@pytest.mark.parametrize(("heads", "kv_heads", "d"), [(4, 2, 16), (4, 4, 10), (6, 1, 8)])
+def test_attend_is_near(
+    heads: int, kv_heads: int, d: int, past: int, rows: int, dtype: type[np.floating[Any]],
+    rng: np.random.Generator, body: Body, near: Near,
+) -> None:  # fmt: skip
+    query = floats(rng, 1, rows, heads * d)
+    key = floats(rng, 1, kv_heads, past + rows, d).astype(dtype)
+    value = floats(rng, 1, kv_heads, past + rows, d).astype(dtype)
+    scale = float(np.float32(d**-0.5))
+    attributes = {"heads": heads, "kv_heads": kv_heads, "scale": scale}
+    inputs = {"query": query, "key": key, "value": value}
+    found = body("Attend", inputs, (np.float32,), **attributes)
+    near(found[0], attend(query, key, value, heads=heads, kv_heads=kv_heads, scale=scale))
