@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bitexport.errors import RunError, TargetError
 from bitexport.targets import Target, load_targets
-from bitexport.verify.cores import CoreResult, ways
+from bitexport.verify import cores
+from bitexport.verify.cores import CoreResult, Machine, ways
 from bitexport.verify.cores import verify_core as verify
 from bitexport.verify.expected import Expected
 from bitexport.verify.observed import Observed
@@ -115,3 +119,19 @@ def test_an_instruction_set_that_is_not_seen_is_a_failure(target: Target) -> Non
         "the target file expects scalar neon dotprod; available: scalar neon, "
         "seen to run: scalar neon"
     )
+
+
+def test_a_core_without_the_memory_for_a_trace_is_not_called_different(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "runner 1\nisa available scalar\nstatus -8 arena too small rule 0 record 0\n"
+    done = subprocess.CompletedProcess(["runner"], 1, said, "")
+
+    def refuse(*_: object) -> None:
+        message = "the runner ended with status 1"
+        raise RunError(message, completed=done)
+
+    monkeypatch.setattr(cores, "run_program", refuse)
+    device = Machine(target, Path("runner"), Path("model.bitx"))
+    with pytest.raises(TargetError, match="the memory of cortex-a76 does not hold"):
+        verify_core(device)

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import MismatchError, RunError
+from bitexport.errors import MismatchError, RunError, TargetError
 from bitexport.targets import Target, load_isas
 from bitexport.toolchain.compile import build_runner, find_library
 from bitexport.toolchain.emulate import run as run_program
 from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference, first_difference
 from bitexport.verify.observed import Observed, parse
+
+
+ARENA_TOO_SMALL = -8  # BITX_E_ARENA
 
 
 @functools.cache
@@ -93,6 +96,11 @@ class Machine:
         try:
             return parse(run_program(self.target, core, self.program, words).stdout)
         except RunError as error:
+            if f"\nstatus {ARENA_TOO_SMALL} " in error.completed.stdout:
+                raise TargetError(
+                    f"the memory of {core} does not hold this run, which keeps every op output",
+                    hint="give a shorter --prompt, or build with a smaller --context",
+                ) from error
             if "\nisa used " not in error.completed.stdout:
                 raise  # it refused to start, and the error says why
             return parse(error.completed.stdout, str(error).partition("\n")[0])
