@@ -18,7 +18,6 @@ from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference, first_difference
 from bitexport.verify.observed import Observed, parse
 
-
 ARENA_TOO_SMALL = -8  # BITX_E_ARENA
 
 
