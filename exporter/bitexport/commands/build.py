@@ -10,6 +10,7 @@ import click
 
 from bitexport.models.parts.options import Cache, Embedding, Options
 from bitexport.package.bundle import build_bundle
+from bitexport.report.html import report_files
 from bitexport.targets import find_target
 
 
@@ -30,7 +31,8 @@ def command(
     """Lower CHECKPOINT (a folder with config.json and safetensors) into a bundle.
 
     The bundle holds model.onnx, model.bitx with all weights, the C runtime as source, the library
-    built for the target, and a manifest with the hash of every file.
+    built for the target, a report of sizes, memory and plan, and a manifest with the hash of every
+    file.
     """
     target = find_target(target_name)
     options = Options(
@@ -45,6 +47,6 @@ def command(
     bundle = build_bundle(
         checkpoint, target, options, output, replace=force,
         compile_library=compiler is not None and not no_library,
-        stage=lambda text: click.echo(text, err=True),
+        stage=lambda text: click.echo(text, err=True), describe=report_files,
     )  # fmt: skip
     click.echo(bundle.path)

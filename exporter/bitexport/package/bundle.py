@@ -54,11 +54,29 @@ COPIED = (TOKENIZER, "tokenizer_config.json", "LICENSE", "LICENSE.txt", "NOTICE"
 Stage = Callable[[str], None]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build has made so far, for whoever describes it: nothing of it changes any more."""
+
+    data: Path
+    target: Target
+    options: Options
+    facts: Facts
+    plan: Plan
+
+
+Describe = Callable[[Built], Mapping[str, str]]
+
+
 def build_bundle(
     checkpoint_path: Path, target: Target, options: Options, output: Path, *,
     replace: bool = False, compile_library: bool = True, stage: Stage = lambda text: None,
+    describe: Describe = lambda built: {},
 ) -> Bundle:  # fmt: skip
-    """Build a checkpoint for a target into the folder `output`."""
+    """Build a checkpoint for a target into the folder `output`.
+
+    What `describe` says of the model, texts by file name, becomes part of the bundle.
+    """
     _refuse_output(output, replace)
     checkpoint = open_checkpoint(checkpoint_path)
     tokenizer = load_tokenizer(checkpoint_path)
@@ -69,6 +87,11 @@ def build_bundle(
     with _appearing(output, replace) as folder:
         prompt = encode(tokenizer, SELF_TEST_PROMPT)
         _write_model(checkpoint, model, plan, facts, folder, prompt, stage)
+        built = Built(
+            data=folder / DATA, target=target, options=options, facts=facts, plan=plan
+        )  # fmt: skip
+        for name, text in describe(built).items():
+            (folder / name).write_text(text, encoding="utf-8")
         files = [source.path for source in sources(target)]
         copy_runtime(files, folder)
         (folder / "sources.cmake").write_text(cmake_lists(target), encoding="utf-8")
