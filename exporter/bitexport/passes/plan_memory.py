@@ -89,6 +89,8 @@ def arena_bytes(plan: Plan, rows: int, context: int, pointer_bytes: int) -> int:
     each head and position (targets/runtime/src/session.c).
     """
     table = _up(len(plan.values) * pointer_bytes)
+    if plan.is_language_model:
+        rows = min(rows, context)
     heads = max((op.attributes[0] for op in plan.ops if op.op.name == "Attend"), default=0)
     scores = heads * _up(4 * context)
     return SESSION_BYTES + table + slot_bytes(plan, rows, 1, context, fused=True) + scores

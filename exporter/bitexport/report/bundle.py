@@ -296,7 +296,7 @@ def _memory(plan: Plan, most: int, pointer_bytes: int) -> tuple[ArenaSize, ...]:
     return tuple(
         ArenaSize(
             context=context, chunk_rows=rows, states=row * context,
-            rest=arena_bytes(plan, min(rows, context), context, pointer_bytes) - row * context,
+            rest=arena_bytes(plan, rows, context, pointer_bytes) - row * context,
         )
         for context in contexts(most)
         for rows in CHUNK_ROWS
