@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 import sys
 from typing import Any
 
@@ -31,6 +32,7 @@ class Refusing(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command and leave with its exit code."""
         kwargs["standalone_mode"] = False
+        signal.signal(signal.SIGTERM, _stop)  # a build that is told to stop tidies up, too
         try:
             result = super().main(*args, **kwargs)
         except BitexportError as error:
@@ -45,6 +47,10 @@ class Refusing(click.Group):
             click.echo("aborted", err=True)
             sys.exit(130)
         sys.exit(result if isinstance(result, int) else 0)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @click.group(cls=Refusing, context_settings={"help_option_names": ["-h", "--help"]})

@@ -56,6 +56,7 @@ class Target:
     debian: tuple[str, ...]
     tool_prefix: str | None = None
     link: tuple[str, ...] = ()
+    loader: str | None = None
     layout: str = "p2r"
     threads: bool = False
     runner: tuple[str, ...] = ()

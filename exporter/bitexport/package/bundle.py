@@ -48,6 +48,7 @@ SELF_TEST_TOKENS = 16
 SELF_TEST_MEMORY = 64 << 20
 SECTIONS = 9
 LEAST_CONTEXT = 2
+CHUNK_ROWS = 16  # of a session that asks for nothing else
 RECORD_BYTES = 256  # in the file, for an op, value or tensor: record, name, operands, self-test
 COPIED = (TOKENIZER, "tokenizer_config.json", "LICENSE", "LICENSE.txt", "NOTICE")
 
@@ -190,7 +191,7 @@ def _refuse_too_large(
 
     def need(context: int) -> int:
         tables = 4 * facts.head_size * (facts.context - context)  # rows that RoPE would not have
-        session = arena_bytes(plan, 1, context, target.pointer_bytes)
+        session = arena_bytes(plan, CHUNK_ROWS, context, target.pointer_bytes)
         return weights + records - tables + session
 
     if need(facts.context) > target.ram_bytes:
@@ -210,7 +211,7 @@ def _manifest(
 ) -> dict[str, Any]:  # fmt: skip
     arena = {
         f"arena_bytes_{rows}_rows": arena_bytes(plan, rows, facts.context, target.pointer_bytes)
-        for rows in (1, 16)
+        for rows in (1, CHUNK_ROWS)
     }
     return {
         "manifest_version": 1,

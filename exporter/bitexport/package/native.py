@@ -1,4 +1,4 @@
-"""The same bundle for the machine that we are on: its own source, compiled here."""
+"""The same bundle for the machine that we are on: this version's runtime, compiled here."""
 
 from __future__ import annotations
 

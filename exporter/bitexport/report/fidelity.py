@@ -24,7 +24,7 @@ def render_fidelity(whole: EndToEnd, layers: Sequence[OpAgreement]) -> str:
         integers = ""
         if op.differing_integers:
             integers = (
-                f", {op.differing_integers} of {op.elements} integers differ, "
+                f", {op.differing_integers} of {op.integers} integers differ, "
                 f"by {op.largest_step} at most"
             )
         lines.append(

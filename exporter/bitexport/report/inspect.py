@@ -24,7 +24,7 @@ PACKED_LANES = 4
 
 
 def inspect(path: Path) -> Facts:
-    """Say what a path holds; the kind is found by looking inside, not by asking."""
+    """Say what a path holds: a folder by what lies in it, a file by its suffix."""
     if not path.exists():
         raise BitexportError(
             f"{path}: no such file or folder",

@@ -144,11 +144,13 @@ def find_library(target: Target, bundle: Path) -> Library:
     )
 
 
-def build_runner(target: Target, library: Library, bundle: Path, output: Path) -> Path:
+def build_runner(
+    target: Target, library: Library, bundle: Path, output: Path, *, shared: bool = False
+) -> Path:
     """Link the runner of targets/runtime/runner against a library; return the program `output`.
 
     Where there is an operating system the runner reads `bundle/model.bitx`; where there is none
-    the file is part of the program.
+    the file is part of the program.  With `shared` it loads the shared library where that lies.
     """
     flags = load_flags()
     blob = (bundle / "model.bitx").resolve()
@@ -160,7 +162,12 @@ def build_runner(target: Target, library: Library, bundle: Path, output: Path) -
     if target.os == "none":
         script = targets_root() / target.name / f"{target.name}.ld"
         command += [*flags.library, f'-DBITX_BLOB_PATH="{blob}"', "-T", str(script)]
-    command += [*target.link, str(library.archive.resolve()), "-o", str(output.resolve())]
+    if shared:
+        assert library.shared is not None, target.name
+        command += [*_loading(target, library.shared), str(library.shared.resolve())]
+    else:
+        command += [*target.link, str(library.archive.resolve())]
+    command += ["-o", str(output.resolve())]
     output.parent.mkdir(parents=True, exist_ok=True)
     _run(target, command, runtime_root() / PROGRAMS)
     return output
@@ -214,6 +221,16 @@ def _refuse_dependencies(target: Target, archive: Path) -> None:
             f"the library for target `{target.name}` needs {', '.join(sorted(foreign))}",
             hint=f"without an operating system it may call only {', '.join(sorted(COMPILERS_OWN))}",
         )
+
+
+def _loading(target: Target, library: Path) -> list[str]:
+    """Return how a program finds its libraries when it starts, also in an emulator."""
+    folders = [str(library.resolve().parent)]
+    words = []
+    if target.loader:
+        folders.append(str(Path(target.loader).parent))
+        words.append(f"-Wl,--dynamic-linker={target.loader}")
+    return [*words, *(f"-Wl,-rpath,{folder}" for folder in folders)]
 
 
 def _threads(target: Target) -> tuple[str, ...]:

@@ -88,12 +88,19 @@ class Machine:
     target: Target
     program: Path
     model: Path
+    shared_program: Path | None = None
 
-    def start(self, core: str, arguments: Sequence[str]) -> Observed:
+    @property
+    def programs(self) -> dict[str, Path]:
+        """The runner linked against each library that the bundle ships."""
+        shared = {"shared library": self.shared_program} if self.shared_program else {}
+        return {"static library": self.program, **shared}
+
+    def start(self, core: str, arguments: Sequence[str], program: Path | None = None) -> Observed:
         """Run once and read what was printed."""
         words = [str(self.model), *arguments] if self.target.os == "linux" else list(arguments)
         try:
-            return parse(run_program(self.target, core, self.program, words).stdout)
+            return parse(run_program(self.target, core, program or self.program, words).stdout)
         except RunError as error:
             if f"\nstatus {ARENA_TOO_SMALL} " in error.completed.stdout:
                 raise TargetError(
@@ -111,7 +118,11 @@ def machine(bundle: Bundle, target: Target) -> Iterator[Machine]:
     library = find_library(target, bundle.path)
     with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
         program = build_runner(target, library, bundle.path, Path(folder) / "runner")
-        yield Machine(target, program, bundle.data.resolve())
+        shared = None
+        if library.shared:
+            output = Path(folder) / "runner-shared"
+            shared = build_runner(target, library, bundle.path, output, shared=True)
+        yield Machine(target, program, bundle.data.resolve(), shared)
 
 
 def ways(target: Target, core: str, prompt: int) -> list[Way]:
@@ -133,7 +144,8 @@ def verify_core(
 ) -> CoreResult:
     """Run a core in every way, until one differs; then the self-test, as a device will.
 
-    The self-test comes last because it only says that something differs, not where.
+    The self-test comes last because it only says that something differs, not where.  It is run with
+    the shared library too: the same objects, linked in another way.
     """
     wanted = device.target.expected_isas(core)
     seen: list[str] = []
@@ -153,9 +165,10 @@ def verify_core(
                 failure = Failure(way, difference)
                 break
         else:
-            tell(f"  {core}: self-test")
-            tested = device.start(core, ["--check-hashes", "--self-test"])
-            problem = _self_test_problem(tested, expected)
+            for library, program in device.programs.items():
+                tell(f"  {core}: self-test, {library}")
+                tested = device.start(core, ["--check-hashes", "--self-test"], program)
+                problem = problem or _self_test_problem(tested, expected)
     except (RunError, MismatchError) as error:
         problem = str(error)
     ordered = tuple(isa for isa in isa_bits() if isa in seen)

@@ -61,6 +61,7 @@ class OpAgreement:
     elements: int
     worst_relative: float
     """Largest difference over the largest magnitude of its row."""
+    integers: int
     differing_integers: int
     """Activation codes or sums that differ."""
     largest_step: int
@@ -191,7 +192,8 @@ def _agreement(op_type: str, pairs: Sequence[tuple[Array, Array]]) -> OpAgreemen
         size = np.maximum(np.abs(theirs).max(-1, keepdims=True), np.float32(1e-30))
         worst = max(worst, float((np.abs(mine - theirs) / size).max()))
     elements = sum(mine.size for mine, _ in pairs)
-    return OpAgreement(op_type, len(pairs), elements, worst, differing, step)
+    integers = sum(mine.size for mine, _ in pairs if mine.dtype.kind == "i")
+    return OpAgreement(op_type, len(pairs), elements, worst, integers, differing, step)
 
 
 def _log_softmax(logits: Logits) -> Logits:
