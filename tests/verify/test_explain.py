@@ -24,7 +24,7 @@ def f32(*bits: int) -> NDArray[np.float32]:
 def compare(want: NDArray[Any], have: NDArray[Any], *, traced: bool = True) -> Explanation:
     return compare_rows(
         want, have, core="cortex-a53", way=Way(chunk=4, traced=traced), position=3, op_output=2,
-        name="y", op_type="RmsNorm", replay="case.npz",
+        name="y", op_type="RmsNorm", bundle="out/my model", replay="case.npz",
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_the_text_names_place_numbers_and_replay() -> None:
     assert "op output 2, RmsNorm `y`" in text
     assert "1 of 1 elements differ, first at index 0" in text
     assert "device    1.0000001 (0x3f800001), 1 ULP apart" in text
-    assert "bitexport verify --replay case.npz" in text
+    assert "replay with: bitexport verify 'out/my model' --replay case.npz" in text
     assert "op by op it agrees" not in text
 
 
@@ -123,4 +123,4 @@ def test_a_file_that_is_no_case_is_refused(content: bytes, tmp_path: Path) -> No
     path.write_bytes(content)
     nothing: Any = None  # neither model nor device is asked
     with pytest.raises(BundleError, match="not a replay file"):
-        replay(nothing, nothing, path)
+        replay(nothing, nothing, nothing, path)

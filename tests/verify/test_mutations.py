@@ -13,6 +13,7 @@ a slower kernel that computes the same.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -448,7 +449,12 @@ def test_the_first_differing_op_is_named(bug: Wrong, build: Build) -> None:
     assert seen["expected_hex"] != seen["observed_hex"]
     assert seen["ulp"] > 0
 
-    again = tree.command("verify", "bundle", "--replay", seen["replay"])
+    printed = done.err.partition("replay with: ")[2].partition("\n")[0]
+    name, *words = shlex.split(printed)
+    assert (name, words) == (
+        "bitexport", ["verify", str(tree.bundle), "--replay", seen["replay"]],
+    )  # fmt: skip
+    again = tree.command(*words)
     assert again.code == MISMATCH
     assert first in again.err
     assert f"reference {seen['expected']} ({seen['expected_hex']})" in again.err

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from bitexport.emit.manifest import open_bundle
-from bitexport.errors import RunError
+from bitexport.errors import RunError, TargetError
 from bitexport.package.native import native_bundle
 from bitexport.targets import find_target
 from bitexport.tokenizer.text import decode_stream, encode, load_tokenizer
 from bitexport.toolchain.emulate import command_line
-from bitexport.verify.cores import machine
+from bitexport.verify.cores import ARENA_TOO_SMALL, machine
 
 
 @click.command(short_help="Generate text from a bundle.")
@@ -33,23 +34,44 @@ def command(bundle: Path, prompt: str, tokens: int, core: str | None, threads: i
     opened = open_bundle(bundle, check_files=True)
     tokenizer = load_tokenizer(bundle)
     ids = encode(tokenizer, prompt)
-    room = int(opened.manifest["model"]["context"]) - len(ids) + 1
+    context = int(opened.manifest["model"]["context"])
+    room = context - len(ids) + 1
     if not ids or room < 1:
         raise click.UsageError(f"a prompt of {len(ids)} tokens does not fit the context")
+    target = find_target(opened.target_name if core else "host")
+    if threads > 1 and not target.threads:
+        raise click.UsageError(f"target `{target.name}` has no threads: leave --threads out")
     words = ["--prompt", ",".join(map(str, ids)), "--generate", str(min(tokens, room)), "--stop"]
     if threads > 1:
         words += ["--threads", str(threads)]
-    target = find_target(opened.target_name if core else "host")
+    if target.ram_bytes is not None:
+        words += ["--chunk", "1"]  # the smallest session: what the build says it needs
     with native_bundle(opened, target) as runnable, machine(runnable, target) as device:
         place = core or next(iter(target.cores))
         arguments = [str(device.model), *words] if target.os == "linux" else words
         command_words = command_line(target, place, device.program, arguments)
         click.echo(f"{opened.manifest['model']['name']} on {place}", err=True)
         ends = set(opened.manifest["model"]["eos"])
-        chosen = (token for token in _tokens(command_words, place) if token not in ends)
+        tokens_made = _tokens(command_words, place)
+        first = list(itertools.islice(tokens_made, 1))  # a start that fails leaves stdout empty
+        made: list[int] = []
+        chosen = _until(itertools.chain(first, tokens_made), ends, made)
         for piece in decode_stream(tokenizer, ids, chosen):
             click.echo(piece, nl=False)
         click.echo()
+    if len(made) == room < tokens and made[-1] not in ends:
+        click.echo(
+            f"the context of {context} tokens is full: the text ends after {room} of {tokens} "
+            "tokens", err=True,
+        )  # fmt: skip
+
+
+def _until(tokens: Iterable[int], ends: set[int], made: list[int]) -> Iterator[int]:
+    """Yield the tokens that are text; `made` gets every one."""
+    for token in tokens:
+        made.append(token)
+        if token not in ends:
+            yield token
 
 
 def _tokens(command_words: list[str], core: str) -> Iterator[int]:
@@ -66,6 +88,11 @@ def _tokens(command_words: list[str], core: str) -> Iterator[int]:
                     yield int(last.removeprefix("token "))
         finally:
             process.kill()
+    if last.startswith(f"status {ARENA_TOO_SMALL} "):
+        raise TargetError(
+            f"the memory of {core} does not hold this bundle and its context",
+            hint="build with a smaller --context",
+        )
     if last != "end":
         done = subprocess.CompletedProcess(command_words, process.returncode, last, "")
         raise RunError(f"the runner on {core} stopped: {last or 'it said nothing'}", completed=done)

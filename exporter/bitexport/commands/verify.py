@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bitexport.checkpoints.folder import open_checkpoint
 from bitexport.emit.manifest import Bundle, open_bundle
-from bitexport.errors import MismatchError
+from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
 from bitexport.report.fidelity import render_fidelity
 from bitexport.targets import Target, find_target
 from bitexport.tokenizer.text import encode, load_tokenizer
+from bitexport.toolchain.compile import ARCHIVE
 from bitexport.verify.cores import CoreResult, Machine, machine, verify_core
 from bitexport.verify.expected import Expected, compute_expected, load_reference
 from bitexport.verify.explain import Explanation, explain, replay
@@ -56,11 +59,13 @@ def command(
     if against:
         if checkpoint is None or text is None:
             raise click.UsageError("--against needs --checkpoint and --text")
+        _refuse_other_checkpoint(opened, checkpoint)
         click.echo(_fidelity(opened, model, checkpoint, text, as_json=as_json))
         return
+    _refuse_library(opened, target)
     with machine(opened, target) as device:
         if case:
-            _replay(model, device, case)
+            _replay(model, device, opened, case, as_json=as_json)
             return
         expected = _expected(opened, model, prompt, tokens)
         _say(
@@ -70,9 +75,10 @@ def command(
         results = []
         for core in cores or target.cores:
             result = verify_core(device, core, expected, _say)
-            found = None
+            found: Explanation | str = ""
             if result.failure:
-                found = explain(model, device, core, expected, result.failure, Path.cwd())
+                where = opened.path.absolute()
+                found = explain(model, device, core, expected, result.failure, where, Path())
             results.append((result, found))
             if not as_json:
                 click.echo(_line(result, expected))
@@ -105,11 +111,48 @@ def _fidelity(
     return render_fidelity(whole, layers)
 
 
-def _replay(model: ReferenceModel, device: Machine, case: Path) -> None:
-    found = replay(model, device, case)
+def _refuse_other_checkpoint(bundle: Bundle, checkpoint: Path) -> None:
+    """Refuse another checkpoint: the oracle must run the weights that the bundle was made of."""
+    found, built = open_checkpoint(checkpoint).digests(), bundle.manifest["checkpoint"]
+    for name in sorted({*found, *built}):
+        if found.get(name) != built.get(name):
+            raise CheckpointError(
+                f"{checkpoint}: not the checkpoint that {bundle.path} was built from: "
+                f"`{name}` is another file",
+                hint="give that checkpoint, or build the bundle again from this one",
+            )
+
+
+def _refuse_library(bundle: Bundle, target: Target) -> None:
+    """Refuse a bundle without library, or with one that its manifest does not vouch for."""
+    name = f"lib/{target.name}/{ARCHIVE}"
+    if not (bundle.path / name).is_file():
+        lacks = f"{bundle.path}: holds no library for target `{target.name}`"
+        if shutil.which(target.compiler) is None:
+            raise ToolchainError(
+                f"{lacks}, and `{target.compiler}` is not installed to build one",
+                hint=f"bitexport doctor --target {target.name} prints the line that installs it; "
+                "then build the bundle again",
+            )
+        raise BundleError(lacks, hint="it was built with --no-library; build again without it")
+    if name not in bundle.manifest["files"]:
+        raise BundleError(
+            f"{bundle.path / name}: is not in the manifest",
+            hint="remove the file, or build the bundle again",
+        )
+
+
+def _replay(
+    model: ReferenceModel, device: Machine, bundle: Bundle, case: Path, *, as_json: bool
+) -> None:
+    found = replay(model, device, bundle, case)
+    if as_json:
+        facts = dataclasses.asdict(found) if found else {}
+        click.echo(json.dumps({"equal": found is None, **facts}, indent=2))
     if found:
         raise MismatchError(str(found))
-    click.echo("equal: the case no longer differs")
+    if not as_json:
+        click.echo("equal: the case no longer differs")
 
 
 def _line(result: CoreResult, expected: Expected) -> str:
@@ -124,7 +167,7 @@ def _line(result: CoreResult, expected: Expected) -> str:
 
 def _report(
     bundle: Bundle, target: Target, expected: Expected,
-    results: list[tuple[CoreResult, Explanation | None]],
+    results: list[tuple[CoreResult, Explanation | str]],
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "model": bundle.manifest["model"]["name"],
@@ -138,23 +181,23 @@ def _report(
             {
                 **dataclasses.asdict(result),
                 "passed": result.passed,
-                "explanation": dataclasses.asdict(found) if found else None,
+                "explanation": None if isinstance(found, str) else dataclasses.asdict(found),
             }
             for result, found in results
         ],
     }
 
 
-def _raise_on_failure(results: list[tuple[CoreResult, Explanation | None]]) -> None:
+def _raise_on_failure(results: list[tuple[CoreResult, Explanation | str]]) -> None:
     wrong = [(result, found) for result, found in results if not result.passed]
     if not wrong:
         return
     result, found = wrong[0]
-    if found:
+    if isinstance(found, Explanation):
         raise MismatchError(str(found))
     if result.failure:
         place = result.failure.difference
-        again = "" if place.output is None else "; a second run did not differ: timing?"
+        again = f"; {found}" if found else ""
         raise MismatchError(
             f"{result.core} ({result.failure.way.words}): position {place.position}: "
             f"{place.what}{again}"

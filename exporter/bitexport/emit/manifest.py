@@ -13,6 +13,7 @@ from bitexport.errors import BundleError
 
 MANIFEST = "manifest.json"
 DATA, GRAPH = "model.bitx", "model.onnx"
+CODE = frozenset({"lib", "src", "include", "ops", "kernels", "fusions", "extras"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,10 @@ class Bundle:
 
 
 def open_bundle(path: Path, *, check_files: bool = False) -> Bundle:
-    """Open a bundle; with check_files every file must have the hash of the manifest."""
+    """Open a bundle; with check_files every file must have the hash of the manifest.
+
+    Below the folders of code there may then be no other file: it could be compiled or linked.
+    """
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except OSError:
@@ -87,4 +91,10 @@ def _check_files(folder: Path, promised: Mapping[str, str]) -> None:
             what = "is missing" if name not in found else "is not the file that was built"
             raise BundleError(
                 f"{folder / name}: {what}", hint="build the bundle again, or copy it again"
+            )
+    for name in found:
+        if name not in promised and name.partition("/")[0] in CODE:
+            raise BundleError(
+                f"{folder / name}: is not in the manifest",
+                hint="remove the file, or build the bundle again",
             )

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import itertools
+import shlex
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -10,10 +15,18 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport.errors import BundleError, MismatchError, RunError
+from bitexport.emit.manifest import Bundle
+from bitexport.errors import BundleError, MismatchError, RunError, TargetError
 from bitexport.verify.cores import Failure, Machine, Way
-from bitexport.verify.expected import Expected, rows_at
+from bitexport.verify.expected import Expected, compute_expected, rows_at
 from bitexport_ref.evaluator import ReferenceModel
+
+MOST_THREADS = 64
+# What numpy and zipfile raise for one damaged file or another.
+UNREADABLE = (
+    OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError,
+    OverflowError, SyntaxError, BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +47,19 @@ class Explanation:
     expected_hex: str
     observed_hex: str
     ulp: int
-    replay: str
+    bundle: str
+    replay: str | None
+    """The file to replay it from; None when it could not be written, and then why."""
+    unwritten: str | None = None
     traced: bool = True
 
     def __str__(self) -> str:
         """Return it as a few lines."""
+        if self.replay is None:
+            last = f"there is no file to replay it from: {self.unwritten}"
+        else:
+            words = ["bitexport", "verify", self.bundle, "--replay", self.replay]
+            last = f"replay with: {shlex.join(words)}"
         fused_only = "  op by op it agrees: look at fusions, kept rows and slots\n"
         return (
             f"first difference on {self.core} ({self.way}): position {self.position}, "
@@ -47,76 +68,75 @@ class Explanation:
             f"  reference {self.expected} ({self.expected_hex})\n"
             f"  device    {self.observed} ({self.observed_hex}), {self.ulp} ULP apart\n"
             f"{'' if self.traced else fused_only}"
-            f"  replay with: bitexport verify --replay {self.replay}"
+            f"  {last}"
         )
 
 
 def explain(
     model: ReferenceModel, device: Machine, core: str, expected: Expected, failure: Failure,
-    folder: Path,
-) -> Explanation | None:  # fmt: skip
+    bundle: Path, folder: Path,
+) -> Explanation | str:  # fmt: skip
     """Fetch the differing row from the core, compare it number by number, write the replay file.
 
-    None when there is no row to fetch, or when a second run computes the reference's bits.
+    When there is no row to compare, say what a second run did; nothing when there is none to fetch.
     """
     place, way = failure.difference, failure.way
     if place.output is None:
-        return None
+        return ""
     tokens = (*expected.prompt, *expected.generated)
     rows = rows_at(model, tokens, place.position)
     want = rows[place.name]
     try:
         row = None if place.returned else place.output
         observed = device.start(core, _dump_arguments(way, expected, row, place.position))
-    except (RunError, MismatchError):
-        return None
+    except (RunError, MismatchError, TargetError) as error:
+        return f"a second run failed: {error}"
     if observed.dumped is None or len(observed.dumped) != want.nbytes:
-        return None
+        why = f": {observed.stopped}" if observed.stopped else ""
+        return f"a second run did not return the row{why}"
     if observed.dumped == want.tobytes():
-        return None
+        return "a second run did not differ: timing?"
     have = np.frombuffer(observed.dumped, want.dtype)
     name, op_type = expected.outputs[place.output]
-    path = folder / f"mismatch-{core.replace(',', '-').replace('=', '-')}.npz"
     inputs: dict[str, Any] = {
         f"input_{at}": rows[source]
         for at, source in enumerate(inputs_of(model, name))
         if source in rows
     }
-    np.savez(
-        path, core=core, target=device.target.name, op_output=place.output, op=name,
+    case = dict(
+        core=core, target=device.target.name, op_output=place.output, op=name,
         op_type=op_type, position=place.position, chunk=way.chunk, threads=way.threads,
         isa=way.isa or "", traced=way.traced, returned=place.returned, prompt=expected.prompt,
         generated=expected.generated, reference=want, device=have, **inputs,
     )  # fmt: skip
-    return compare_rows(
+    found = compare_rows(
         want, have, core=core, way=way, position=place.position, op_output=place.output,
-        name=name, op_type=op_type, replay=str(path),
+        name=name, op_type=op_type, bundle=str(bundle), replay=None,
     )  # fmt: skip
-
-
-def replay(model: ReferenceModel, device: Machine, path: Path) -> Explanation | None:
-    """Run the case of a replay file again; None when the bits now agree."""
     try:
-        with path.open("rb") as file, np.load(file) as case:
-            way = Way(
-                chunk=int(case["chunk"]), threads=int(case["threads"]),
-                isa=str(case["isa"]) or None, traced=bool(case["traced"]),
-            )  # fmt: skip
-            core, position = str(case["core"]), int(case["position"])
-            output, returned = int(case["op_output"]), bool(case["returned"])
-            op = (str(case["op"]), str(case["op_type"]))
-            prompt = tuple(int(t) for t in case["prompt"])
-            generated = tuple(int(t) for t in case["generated"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise BundleError(f"{path}: not a replay file: {error}") from error
-    expected = Expected(prompt, generated, tuple(model.plan), ())
-    if expected.outputs[output : output + 1] != (op,):
-        raise BundleError(f"{path}: op output {output} is no {op[1]} `{op[0]}` in this bundle")
-    name, op_type = op
-    want = rows_at(model, (*prompt, *generated), position)[name]
-    observed = device.start(
-        core, _dump_arguments(way, expected, None if returned else output, position)
-    )
+        path = _write_case(folder, core, case)
+    except OSError as error:
+        where = error.filename or folder
+        unwritten = f"{where} could not be written: {error.strerror or error}"
+        return dataclasses.replace(found, unwritten=unwritten)
+    return dataclasses.replace(found, replay=str(path))
+
+
+def replay(
+    model: ReferenceModel, device: Machine, bundle: Bundle, path: Path
+) -> Explanation | None:
+    """Run the case of a replay file again; None when the bits now agree."""
+    case = _read_case(path)
+    case.check(path, device, bundle, model.plan)
+    way, core, position, output = case.way, case.core, case.position, case.output
+    name, op_type = case.op
+    expected = Expected(case.prompt, case.generated, tuple(model.plan), ())
+    tokens, consumed = case.prompt, position + 1 - len(case.prompt)
+    if consumed > 0:  # what was chosen is the reference's to say, not the file's
+        tokens += compute_expected(model, case.prompt, consumed).generated
+    want = rows_at(model, tokens, position)[name]
+    row = None if case.returned else output
+    observed = device.start(core, _dump_arguments(way, expected, row, position))
     if observed.dumped is None or len(observed.dumped) != want.nbytes:
         raise MismatchError(f"{core} computed no row of `{name}` at position {position}")
     have = np.frombuffer(observed.dumped, want.dtype)
@@ -124,13 +144,124 @@ def replay(model: ReferenceModel, device: Machine, path: Path) -> Explanation | 
         return None
     return compare_rows(
         want, have, core=core, way=way, position=position, op_output=output, name=name,
-        op_type=op_type, replay=str(path),
+        op_type=op_type, bundle=str(bundle.path.absolute()), replay=str(path.absolute()),
     )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """What a replay file holds, of the right types; `check` says whether it makes sense."""
+
+    target: str
+    core: str
+    way: Way
+    position: int
+    output: int
+    op: tuple[str, str]
+    returned: bool
+    prompt: tuple[int, ...]
+    generated: tuple[int, ...]
+
+    def check(
+        self, path: Path, device: Machine, bundle: Bundle, plan: tuple[tuple[str, str], ...]
+    ) -> None:
+        """Refuse a case that this bundle cannot run, and name the field."""
+        target, facts = device.target, bundle.manifest["model"]
+        context, vocabulary = int(facts["context"]), int(facts["vocabulary"])
+        isas = target.cores.get(self.core, ())
+        positions = len(self.prompt) + len(self.generated) - 1
+        first = len(self.prompt) - 1 if self.returned else 0
+        last_output = len(plan) - 1
+        tokens = (("prompt", self.prompt), ("generated", self.generated))
+        out = {field: [t for t in ids if not 0 <= t < vocabulary] for field, ids in tokens}
+        wrong = {
+            "target": self.target != target.name and f"the bundle is for `{target.name}`",
+            "core": self.core not in target.cores and f"the target has {', '.join(target.cores)}",
+            "chunk": not 1 <= self.way.chunk <= context and f"it is 1 to {context}",
+            "threads": not 1 <= self.way.threads <= (MOST_THREADS if target.threads else 1)
+            and f"target `{target.name}` has {'no' if not target.threads else 'fewer'} threads",
+            "isa": self.way.isa not in (None, *isas) and f"the core runs {', '.join(isas)}",
+            **{
+                field: (not ids and "it holds no token")
+                or (out[field] and f"{out[field][0]} is no token of {vocabulary}")
+                or (positions > context and f"the tokens do not fit a context of {context}")
+                for field, ids in tokens
+            },
+            "position": not first <= self.position < positions
+            and f"it is {first} to {positions - 1}",
+            "op_output": (not 0 <= self.output <= last_output or plan[self.output] != self.op)
+            and f"that is no {self.op[1]} `{self.op[0]}` in this bundle",
+            "returned": self.returned
+            and self.output != last_output
+            and f"only op output {last_output} is returned",
+        }
+        values = {
+            "target": self.target, "core": self.core, "chunk": self.way.chunk,
+            "threads": self.way.threads, "isa": self.way.isa, "position": self.position,
+            "op_output": self.output,
+        }  # fmt: skip
+        for field, why in wrong.items():
+            if why:
+                value = f" is `{values[field]}`" if field in values else " is wrong"
+                raise BundleError(
+                    f"{path}: not a replay file for this bundle: `{field}`{value}: {why}",
+                    hint="give the file that verify wrote for this bundle, unchanged",
+                )
+
+
+def _write_case(folder: Path, core: str, case: Mapping[str, Any]) -> Path:
+    """Write a replay file under a name that nothing has yet."""
+    content = io.BytesIO()
+    np.savez(content, **case)
+    stem = f"mismatch-{core.replace(',', '-').replace('=', '-')}"
+    for number in itertools.count(1):
+        path = folder.absolute() / (f"{stem}-{number}.npz" if number > 1 else f"{stem}.npz")
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            continue
+        try:
+            with file:
+                file.write(content.getbuffer())
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        return path
+    raise AssertionError
+
+
+def _read_case(path: Path) -> Case:
+    """Read a replay file: every field there, and of its type."""
+
+    def get(field: str, kinds: str, dimensions: int = 0) -> Any:
+        if field not in case:
+            raise ValueError(f"it has no `{field}`")
+        array = case[field]
+        if array.dtype.kind not in kinds or array.ndim != dimensions:
+            raise ValueError(f"`{field}` is {array.dtype} of shape {array.shape}")
+        return array.tolist()
+
+    try:
+        with path.open("rb") as file, np.load(file) as case:
+            return Case(
+                target=get("target", "U"), core=get("core", "U"),
+                way=Way(
+                    chunk=get("chunk", "iu"), threads=get("threads", "iu"),
+                    isa=get("isa", "U") or None, traced=get("traced", "b"),
+                ),
+                position=get("position", "iu"), output=get("op_output", "iu"),
+                op=(get("op", "U"), get("op_type", "U")), returned=get("returned", "b"),
+                prompt=tuple(get("prompt", "iu", 1)), generated=tuple(get("generated", "iu", 1)),
+            )  # fmt: skip
+    except UNREADABLE as error:
+        raise BundleError(
+            f"{path}: not a replay file: {error}", hint="give the file that verify wrote"
+        ) from error
 
 
 def compare_rows(
     want: NDArray[Any], have: NDArray[Any], *, core: str, way: Way, position: int, op_output: int,
-    name: str, op_type: str, replay: str,
+    name: str, op_type: str, bundle: str, replay: str | None,
 ) -> Explanation:  # fmt: skip
     """Describe the first element whose bits differ."""
     unsigned = np.dtype(f"<u{want.dtype.itemsize}")
@@ -144,7 +275,7 @@ def compare_rows(
         differing=int(places.size), columns=int(want.size), index=index,
         expected=str(want[index]), observed=str(have[index]),
         expected_hex=f"0x{int(a[index]):0{digits}x}", observed_hex=f"0x{int(b[index]):0{digits}x}",
-        ulp=_ulp(want[index], have[index]), replay=replay,
+        ulp=_ulp(want[index], have[index]), bundle=bundle, replay=replay,
     )  # fmt: skip
 
 

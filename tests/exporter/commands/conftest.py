@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.cli import main
+from bitexport.emit.manifest import Bundle
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import build_bundle
+from bitexport.targets import find_target
 
 # A sentence, an empty line, a hint: nothing before it but what the command said while it worked.
 REFUSAL = re.compile(r"(?:^|\n)error: \S.*\n(?:.*\n)*\nhint: \S.*\n\Z")
@@ -66,3 +71,10 @@ def only_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...,
         monkeypatch.setenv("PATH", str(folder))
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def device_bundle(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return a bundle with a library for a Cortex-M."""
+    folder = tmp_path_factory.mktemp("device") / "bundle"
+    return build_bundle(tiny.path, find_target("cortex-m4"), Options(), folder)

@@ -10,7 +10,9 @@ import pytest
 from click.testing import Result
 from tests.tiny_checkpoint import PROMPT
 
+from bitexport.commands import run
 from bitexport.emit.manifest import Bundle
+from bitexport.targets import Target
 from bitexport.tokenizer.text import encode, load_tokenizer
 from bitexport_ref.bitx import open_bitx, self_test
 
@@ -85,6 +87,68 @@ def test_a_prompt_as_long_as_the_context_gets_one_token(host_bundle: Bundle, sai
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(prompt)
     assert len(result.stdout.split()) == 65
+    assert "the context of 64 tokens is full: the text ends after 1 of 5 tokens" in result.stderr
+
+
+def test_a_text_that_the_context_does_not_end_says_nothing_of_it(
+    host_bundle: Bundle, said: Say
+) -> None:
+    result = said("run", host_bundle.path, " ".join(["Once"] * 64), "-n", 1)
+    assert "context" not in result.stderr
+
+
+def test_threads_where_there_are_none_are_exit_64(device_bundle: Bundle, said: Say) -> None:
+    words = ["--core", "mps2-an386", "--threads", 2]
+    result = said("run", device_bundle.path, "Once", *words)
+    assert result.exit_code == 64
+    assert result.stdout == ""
+    assert "target `cortex-m4` has no threads" in result.stderr
+
+
+def test_a_device_with_little_memory_is_given_one_row_at_a_time(
+    device_bundle: Bundle, said: Say, runner: Callable[[str], list[list[str]]]
+) -> None:
+    asked = runner("runner 1\ntoken 5\nend\n")
+    result = said("run", device_bundle.path, "Once", "--core", "mps2-an386", "-n", 1)
+    assert result.exit_code == 0, result.output
+    assert asked[0][asked[0].index("--chunk") + 1] == "1"
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], list[list[str]]]:
+    """Return a function that puts a program in the runner's place, and gives what it is asked."""
+
+    def replace(says: str) -> list[list[str]]:
+        asked: list[list[str]] = []
+        (tmp_path / "said").write_text(says, encoding="utf-8")
+
+        def line(target: Target, core: str, program: Path, arguments: list[str]) -> list[str]:
+            asked.append(arguments)
+            return ["/bin/cat", str(tmp_path / "said")]
+
+        monkeypatch.setattr(run, "command_line", line)
+        return asked
+
+    return replace
+
+
+def test_a_session_that_does_not_fit_is_exit_2_and_stdout_is_empty(
+    host_bundle: Bundle, refused: Refuse, runner: Callable[[str], list[list[str]]]
+) -> None:
+    runner("runner 1\nisa available scalar\nstatus -8 arena too small rule 0 record 0\n")
+    result = refused(2, "the memory of native does not hold", "run", host_bundle.path, "Once")
+    assert "build with a smaller --context" in result.stderr
+
+
+@pytest.mark.parametrize("says", ["", "runner 1\nstatus -13 fast kernel disagrees\n"])
+def test_a_start_that_fails_leaves_stdout_empty(
+    says: str, host_bundle: Bundle, said: Say, runner: Callable[[str], list[list[str]]]
+) -> None:
+    runner(says)
+    result = said("run", host_bundle.path, "Once")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "the runner on native stopped" in result.stderr
 
 
 @pytest.mark.usefixtures("no_tools")

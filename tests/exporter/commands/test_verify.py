@@ -2,35 +2,233 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import json
+import os
+import shlex
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
-from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.emit.manifest import Bundle
-from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
-from bitexport.targets import find_target
+from bitexport.errors import RunError
+from bitexport.verify.cores import Machine
+from bitexport.verify.observed import Observed
 
 Say = Callable[..., Result]
 Refuse = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def device_bundle(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Return a bundle with a library for a Cortex-M."""
-    folder = tmp_path_factory.mktemp("device") / "bundle"
-    return build_bundle(tiny.path, find_target("cortex-m4"), Options(), folder)
 
 
 def test_a_bundle_without_library_says_that_it_has_none(
     bundles: dict[str, Bundle], refused: Refuse
 ) -> None:
     result = refused(1, "holds no library for target `arm64`", "verify", bundles["tiny"].path)
-    assert "--target arm64" in result.stderr
+    assert "built with --no-library; build again without it" in result.stderr
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_a_bundle_built_without_a_compiler_names_the_compiler(
+    bundles: dict[str, Bundle], refused: Refuse
+) -> None:
+    result = refused(5, "`aarch64-linux-gnu-gcc` is not installed", "verify", bundles["tiny"].path)
+    assert "bitexport doctor --target arm64" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["lib/host/libbitexport.a", "src/more.c", "include/more.h"])
+def test_code_that_the_manifest_does_not_list_is_refused(
+    name: str, host_bundle: Bundle, tmp_path: Path, refused: Refuse
+) -> None:
+    folder = Path(shutil.copytree(host_bundle.path, tmp_path / "bundle"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"].pop(name, None)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / name).touch()
+    for words in (["verify", folder], ["run", folder, "Once"]):
+        refused(1, f"{folder / name}: is not in the manifest", *words)
+
+
+def test_a_library_in_a_linked_folder_is_refused(
+    host_bundle: Bundle, tmp_path: Path, refused: Refuse
+) -> None:
+    folder = Path(shutil.copytree(host_bundle.path, tmp_path / "bundle"))
+    (folder / "lib").rename(tmp_path / "elsewhere")
+    (folder / "lib").symlink_to(tmp_path / "elsewhere")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    files = {k: v for k, v in manifest["files"].items() if not k.startswith("lib/")}
+    (folder / "manifest.json").write_text(
+        json.dumps({**manifest, "files": files}), encoding="utf-8"
+    )
+    refused(1, "libbitexport.a: is not in the manifest", "verify", folder)
+
+
+def test_files_of_the_user_beside_the_code_are_no_fault(
+    host_bundle: Bundle, tmp_path: Path, said: Say
+) -> None:
+    folder = Path(shutil.copytree(host_bundle.path, tmp_path / "bundle"))
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    assert said("run", folder, "Once", "-n", 1).exit_code == 0
+
+
+def test_against_another_checkpoint_is_exit_3(
+    host_bundle: Bundle, broken: Path, tmp_path: Path, refused: Refuse
+) -> None:
+    config = json.loads((broken / "config.json").read_text(encoding="utf-8"))
+    (broken / "config.json").write_text(json.dumps({**config, "more": 1}), encoding="utf-8")
+    words = ["--against", "transformers", "--checkpoint", broken, "--text", tmp_path / "text"]
+    result = refused(3, f"{broken}: not the checkpoint that", "verify", host_bundle.path, *words)
+    assert "`config.json` is another file" in result.stderr
+
+
+CASE: dict[str, Any] = {
+    "core": "native", "target": "host", "op_output": 0, "op": "embedding", "op_type": "EmbedBf16",
+    "position": 1, "chunk": 2, "threads": 1, "isa": "", "traced": True, "returned": False,
+    "prompt": [3, 4], "generated": [5, 6],
+}  # fmt: skip
+
+
+@pytest.fixture
+def write_case(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a replay file whose bits are equal, with some changes."""
+
+    def write(**changes: Any) -> Path:
+        np.savez(tmp_path / "case.npz", **{**CASE, **changes})
+        return tmp_path / "case.npz"
+
+    return write
+
+
+def test_a_case_that_is_equal_is_exit_0(
+    host_bundle: Bundle, said: Say, write_case: Callable[..., Path]
+) -> None:
+    for changes in ({}, {"position": 2, "chunk": 1, "threads": 2, "isa": "scalar"}):
+        case = write_case(**changes)
+        result = said("verify", host_bundle.path, "--replay", case)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("equal")
+        result = said("verify", host_bundle.path, "--replay", case, "--json")
+        assert json.loads(result.stdout) == {"equal": True}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("isa", "foo"), ("core", "cortex-a53"), ("target", "arm64"), ("prompt", []),
+        ("prompt", [3, 999999]), ("prompt", [-1]), ("prompt", [3] * 64), ("prompt", [[3]]),
+        ("generated", []), ("generated", [999999]), ("position", -3), ("position", 9999),
+        ("position", 3), ("position", 1.5), ("op_output", -3), ("op_output", 9999),
+        ("op_output", 1), ("op", "foo"), ("chunk", 0), ("chunk", -1), ("chunk", 9999),
+        ("threads", 0), ("threads", 9999), ("traced", "yes"), ("returned", 2),
+        ("returned", True),
+    ],
+)  # fmt: skip
+def test_an_edited_case_is_refused_and_the_field_named(
+    field: str, value: Any, host_bundle: Bundle, refused: Refuse, write_case: Callable[..., Path]
+) -> None:
+    case = write_case(**{field: value})
+    name = "`op_output`" if field == "op" else f"`{field}`"
+    result = refused(1, f"{case}: not a replay file", "verify", host_bundle.path, "--replay", case)
+    assert name in result.stderr
+
+
+@pytest.fixture
+def differing(
+    host_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Callable[[], bytes | None]], Path]:
+    """Return a function that lets the runner print other bits of the first op output.
+
+    It is given what a second run dumps instead of the row; cwd is an empty folder.
+    """
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    start = Machine.start
+
+    def install(dumped: Callable[[], bytes | None]) -> Path:
+        def changed(device: Machine, core: str, arguments: Sequence[str]) -> Observed:
+            observed = start(device, core, arguments)
+            if "--dump" in arguments:
+                return dataclasses.replace(observed, dumped=dumped() or observed.dumped)
+            return dataclasses.replace(observed, digests={**observed.digests, (0, 0): "00"})
+
+        monkeypatch.setattr(Machine, "start", changed)
+        return folder
+
+    return install
+
+
+def other_row(host_bundle: Bundle) -> bytes:
+    return bytes(4 * int(host_bundle.manifest["model"]["hidden"]))
+
+
+def verify(said: Say, bundle: Bundle, *words: object) -> Result:
+    return said("verify", bundle.path, "--prompt", "Once upon", "-n", 2, *words)
+
+
+def test_the_printed_line_replays_the_case_and_no_file_is_overwritten(
+    host_bundle: Bundle, said: Say, differing: Callable[..., Path]
+) -> None:
+    folder = differing(lambda: other_row(host_bundle))
+    for name in ("mismatch-native.npz", "mismatch-native-2.npz", "mismatch-native-3.npz"):
+        result = verify(said, host_bundle)
+        assert result.exit_code == 4, result.output
+        line = result.stderr.partition("replay with: ")[2].partition("\n")[0]
+        program, *words = shlex.split(line)
+        assert program == "bitexport"
+        assert words[-1] == str(folder / name)
+        assert said(*words).exit_code == 4
+    again = said(*words, "--json")
+    assert again.exit_code == 4
+    facts = json.loads(again.stdout)
+    assert (facts["equal"], facts["op_output"], facts["core"]) == (False, 0, "native")
+
+
+def test_a_file_that_cannot_be_written_does_not_hide_the_difference(
+    host_bundle: Bundle, said: Say, differing: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def full(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if mode == "xb":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return opened(path, mode, *rest, **more)
+
+    opened = Path.open
+    folder = differing(lambda: other_row(host_bundle))
+    monkeypatch.setattr(Path, "open", full)
+    result = verify(said, host_bundle)
+    assert result.exit_code == 4, result.output
+    assert "first difference on native" in result.stderr
+    assert "mismatch-native.npz could not be written: No space left" in result.stderr
+    assert "replay with" not in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_only_a_second_run_that_returned_equal_bits_is_blamed_on_timing(
+    host_bundle: Bundle, said: Say, differing: Callable[..., Path]
+) -> None:
+    def crash() -> bytes:
+        raise RunError("it crashed", completed=subprocess.CompletedProcess([], 1, "", ""))
+
+    ends = {
+        "a second run did not differ: timing?": lambda: None,
+        "a second run did not return the row": lambda: b"short",
+        "a second run failed: it crashed": crash,
+    }
+    start = Machine.start
+    for sentence, dumped in ends.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Machine, "start", start)
+            differing(dumped)
+            result = verify(said, host_bundle)
+        assert result.exit_code == 4, result.output
+        assert sentence in result.stderr
+        assert ("timing?" in result.stderr) == ("timing?" in sentence)
 
 
 @pytest.mark.usefixtures("no_tools")
