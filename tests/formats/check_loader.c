@@ -6,9 +6,10 @@
  *     open STATUS RULE RECORD
  * and, when it opens,
  *     open 0 0 0 hashes STATUS RULE RECORD chains STATUS RULE POSITION fused STATUS RULE POSITION
- *     step STATUS
+ *     size STATUS BYTES step STATUS
  *
- * on one line; a part that was not tried, for want of memory, is missing.
+ * on one line; a part that was not tried, for want of memory, is missing.  The size is that of the
+ * session that takes the step.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -69,8 +70,12 @@ static void step(const bitx_model *model)
     const bitx_config config = bitx_config_default();
     const float *logits = NULL;
     bitx_session *session;
+    bitx_status status;
+    size_t bytes;
     void *arena;
 
+    status = bitx_session_size(&bytes, model, &config);
+    printf(" size %d %zu", (int)status, bytes);
     session = open_session(&arena, model, &config);
     if (session) printf(" step %d", (int)bitx_step(session, 1, &logits));
     free(arena);

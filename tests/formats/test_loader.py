@@ -43,7 +43,7 @@ from bitexport.paths import runtime_root
 from bitexport.targets import find_target
 from bitexport.toolchain.compile import library_flags, sources
 
-OK = 0
+OK, ARGUMENT = 0, -1
 MAGIC, VERSION, TRUNCATED, FORMAT, HASH, UNSUPPORTED, SELF_TEST = -2, -3, -4, -5, -6, -7, -15
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -1016,6 +1016,33 @@ def self_test_faults() -> dict[str, Callable[[Bitx], None]]:
     }  # fmt: skip
 
 
+# ---- Sound files that no memory holds ----------------------------------------------------------
+
+ROW, WIDEST, WIDEST_ROW, MOST_ROWS = 64, 2**24, 2**26, 2**32 - 1
+WRAPS = 2**64
+
+
+def fill(model: Bitx, size: int) -> Bitx:
+    """Add inputs that nobody reads, which take so many bytes of arena: a multiple of 64."""
+    name = model.string("filler")
+    extents = [(MOST_ROWS, WIDEST)] * (size // (MOST_ROWS * WIDEST_ROW))
+    rest = size % (MOST_ROWS * WIDEST_ROW)
+    extents += [(rest // WIDEST_ROW, WIDEST), (rest % WIDEST_ROW // ROW, 1)]
+    for rows, columns in extents:
+        slot = len(model.values)
+        if rows:
+            model.values.append(Value(name, F32, FIXED, rows, columns, INPUT, slot, slot))
+    return model
+
+
+OVERSIZED = {
+    "slots_wrap_to_nothing": WRAPS,
+    "slots_wrap_to_little": WRAPS + 64 * ROW,
+    "slots_wrap_twice": 2 * WRAPS,
+    "slots_stop_right_below_the_end": WRAPS - ROW,
+}
+
+
 # ---- The checking program ---------------------------------------------------------------------
 
 
@@ -1098,6 +1125,28 @@ def test_a_sound_file_opens_and_runs(check: Check) -> None:
     assert (said.of("chains") or ())[0] == SELF_TEST
     assert (said.of("fused") or ())[0] == SELF_TEST
     assert said.of("step") == (OK,)
+
+
+@pytest.mark.parametrize("name", OVERSIZED)
+def test_a_session_that_no_memory_holds_is_refused(check: Check, name: str) -> None:
+    (said,) = check([fill(tiny.tiny(), OVERSIZED[name]).write()])
+    assert said.opened == (OK, 0), said
+    assert said.of("size") == (ARGUMENT, 0)
+    assert said.of("step") is None
+
+
+def test_no_part_of_a_session_wraps_around_the_end_of_memory(check: Check) -> None:
+    (sound,) = check([tiny.tiny().write()])
+    _, needed = sound.of("size") or (0, 0)
+    rooms = range(0, 2 * needed, ROW)
+    said = check(fill(tiny.tiny(), WRAPS - room).write() for room in rooms)
+    fit = 0
+    for room, facts in zip(rooms, said, strict=True):
+        status, size = facts.of("size") or (0, 0)
+        fit += status == OK
+        assert facts.opened == (OK, 0), facts
+        assert (status, size) == (ARGUMENT, 0) or size > WRAPS - room, f"room {room}: {facts}"
+    assert 0 < fit < len(said)
 
 
 def test_every_rule_of_opening_is_broken_here() -> None:

@@ -78,12 +78,26 @@ static void attend(const bitx_call *call, uint32_t t, const head *h, float *scor
         y[i] = y[i] / z;
 }
 
+/* floor(index * kv_heads / heads) by long division: the product may pass 2^32, its factors, bounded
+ * by the columns, stay below 2^25. */
+static uint32_t group_of(uint32_t index, uint32_t kv_heads, uint32_t heads)
+{
+    uint32_t quotient = 0, rest = 0;
+    for (int bit = 24; bit >= 0; bit--) {
+        quotient *= 2;
+        rest = 2 * rest + (index >> bit & 1) * kv_heads;
+        for (; rest >= heads; rest -= heads)
+            quotient++;
+    }
+    return quotient;
+}
+
 static void attend_task(void *argument, size_t index)
 {
     const bitx_call *call = argument;
     const uint32_t heads = call->attribute[0], kv_heads = call->attribute[1];
     const size_t d = bitx_divide(call->in[0].columns, heads);
-    const size_t group = bitx_divide((uint32_t)index * kv_heads, heads);
+    const size_t group = group_of((uint32_t)index, kv_heads, heads);
     head h = {d, index * d, group * d, 0, bitx_float(call->attribute[2])};
     uint8_t *scores = call->session->scores + index * call->session->scores_stride;
 

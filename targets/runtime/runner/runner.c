@@ -5,10 +5,10 @@
  */
 #include "runner.h"
 
+#include "records.h"
 #include "sha256.h"
 
-enum { DIGEST = 16, VALUE_RECORD = 48, VALUE_ROLE_INPUT = 1, VALUE_ROLE_OUTPUT = 2 };
-enum { MOST_TENSORS = 16 };
+enum { DIGEST = 16, MOST_TENSORS = 16 };
 
 /* ---- Printing ------------------------------------------------------------------------------ */
 
@@ -166,18 +166,11 @@ static const char *read_words(request *asked, int count, char **words)
 
 /* ---- Tracing ------------------------------------------------------------------------------- */
 
-static size_t element_bytes(uint32_t dtype)
-{
-    static const uint8_t bytes[] = {0, 4, 2, 2, 1, 1, 4};
-
-    return dtype < sizeof bytes ? bytes[dtype] : 0;
-}
-
 static void print_event(void *context, const bitx_trace_event *event)
 {
     const request *const asked = context;
     const uint8_t *const data = event->data;
-    const size_t row_bytes = event->columns * element_bytes((uint32_t)event->dtype);
+    const size_t row_bytes = event->columns * bitx_element_bytes((uint32_t)event->dtype);
 
     if (asked->trace) {
         print("op ");
@@ -238,10 +231,10 @@ static bitx_status self_test(bitx_session *session, const bitx_model *model,
     status = open_session(&unfused, &bytes, model, &by_op);
     if (status != BITX_OK) return status;
     for (uint32_t op = 0; op < model->ops.count; op++)
-        outputs += model->ops.records[40 * op + 10];
-    chains = runner_allocate(32 * outputs);
+        outputs += bitx_read_op(model, op).outputs;
+    chains = runner_allocate(BITX_SHA256_BYTES * outputs);
     if (!chains) return BITX_E_ARENA;
-    status = bitx_self_test(unfused, chains, 32 * outputs, &result);
+    status = bitx_self_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
     if (status == BITX_OK && !config->trace) status = bitx_self_test(session, NULL, 0, &result);
     if (status == BITX_OK) print("self-test ok\n");
     if (status == BITX_E_SELF_TEST) {
@@ -326,12 +319,6 @@ static const int32_t *read_prompt(const char *text, size_t *count)
 
 /* ---- A network ----------------------------------------------------------------------------- */
 
-static uint32_t little_u32(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-           (uint32_t)bytes[3] << 24;
-}
-
 /* Describes the values of one role, in plan order, and finds memory for each.  Returns how many
  * there are, or -1 when they are too many or too large. */
 static int place_tensors(bitx_tensor *tensors, size_t *bytes, const bitx_model *model,
@@ -340,15 +327,13 @@ static int place_tensors(bitx_tensor *tensors, size_t *bytes, const bitx_model *
     int count = 0;
 
     for (uint32_t i = 0; i < model->values.count; i++) {
-        const uint8_t *const record = model->values.records + VALUE_RECORD * i;
-        const uint32_t fixed_rows = little_u32(record + 16);
-        const uint32_t rows = fixed_rows ? fixed_rows : call_rows;
+        const bitx_value_record value = bitx_read_value(model, i);
+        const uint32_t rows = value.row_kind == BITX_ROWS_FIXED ? value.rows : call_rows;
 
-        if (little_u32(record + 24) != role) continue;
+        if (value.role != role) continue;
         if (count == MOST_TENSORS) return -1;
-        bytes[count] =
-            (size_t)rows * little_u32(record + 20) * element_bytes(little_u32(record + 8));
-        tensors[count].name = (const char *)model->strings.records + little_u32(record);
+        bytes[count] = (size_t)rows * value.columns * bitx_element_bytes(value.dtype);
+        tensors[count].name = bitx_text(model, value.name);
         tensors[count].rows = rows;
         tensors[count].data = runner_allocate(bytes[count]);
         if (!tensors[count].data) return -1;
@@ -361,10 +346,9 @@ static bitx_status run_network(bitx_session *session, const bitx_model *model, c
 {
     bitx_tensor inputs[MOST_TENSORS], outputs[MOST_TENSORS];
     size_t input_bytes[MOST_TENSORS], output_bytes[MOST_TENSORS], file_bytes = 0, used = 0;
-    const int input_count =
-        place_tensors(inputs, input_bytes, model, VALUE_ROLE_INPUT, asked->network);
+    const int input_count = place_tensors(inputs, input_bytes, model, BITX_INPUT, asked->network);
     const int output_count =
-        place_tensors(outputs, output_bytes, model, VALUE_ROLE_OUTPUT, asked->network);
+        place_tensors(outputs, output_bytes, model, BITX_OUTPUT, asked->network);
     const uint8_t *const file = asked->input ? runner_read(asked->input, &file_bytes) : NULL;
     bitx_status status;
 
@@ -407,13 +391,12 @@ static void print_isas(const char *title, uint32_t isas)
     print("\n");
 }
 
-static bitx_status run(bitx_model *model, const request *asked)
+static bitx_status run(bitx_model *model, const void *blob, size_t blob_bytes, const request *asked)
 {
     bitx_config config = bitx_config_default();
     bitx_session *session = NULL;
     const int32_t *prompt = NULL;
-    size_t blob_bytes = 0, arena_bytes = 0, prompt_count = 0;
-    const void *const blob = runner_blob(asked->model, &blob_bytes);
+    size_t arena_bytes = 0, prompt_count = 0;
     bitx_status status = bitx_model_open(model, blob, blob_bytes);
 
     if (status == BITX_OK && asked->check_hashes) status = bitx_model_check_hashes(model);
@@ -450,12 +433,27 @@ static bitx_status run(bitx_model *model, const request *asked)
     return status;
 }
 
+static void print_status(bitx_status status, const char *name, const bitx_model *model)
+{
+    print("status ");
+    print_signed((int32_t)status);
+    print(" ");
+    print(name);
+    print(" rule ");
+    print_number(model->rule);
+    print(" record ");
+    print_number(model->record);
+    print("\n");
+}
+
 int runner_run(int count, char **words)
 {
     request asked = {.isa = UINT32_MAX, .threads = 1, .dump_logits = UINT32_MAX};
     bitx_model model = {0};
     const char *const odd = read_words(&asked, count, words);
-    bitx_status status;
+    bitx_status status = BITX_E_ARGUMENT;
+    const void *blob;
+    size_t blob_bytes = 0;
 
     print("runner 1\n");
     if (odd) {
@@ -466,19 +464,12 @@ int runner_run(int count, char **words)
         return 2;
     }
     print_isas("available", bitx_isa_available());
-    status = run(&model, &asked);
+    blob = runner_blob(asked.model, &blob_bytes);
+    if (blob) status = run(&model, blob, blob_bytes, &asked);
     if (status == BITX_OK) {
         print("end\n");
     } else {
-        print("status ");
-        print_signed((int32_t)status);
-        print(" ");
-        print(bitx_status_name(status));
-        print(" rule ");
-        print_number(model.rule);
-        print(" record ");
-        print_number(model.record);
-        print("\n");
+        print_status(status, blob ? bitx_status_name(status) : "cannot read the file", &model);
     }
     flush();
     return status == BITX_OK ? 0 : 1;

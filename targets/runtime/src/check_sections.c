@@ -45,14 +45,6 @@ static bitx_header_record read_header(const bitx_model *model)
     return header;
 }
 
-static bitx_section_record read_section(const bitx_model *model, size_t index)
-{
-    bitx_section_record section;
-    bitx_copy(&section, model->blob + sizeof(bitx_header_record) + index * sizeof section,
-              sizeof section);
-    return section;
-}
-
 static uint64_t table_end(const bitx_header_record *header)
 {
     return sizeof *header + (uint64_t)header->sections * sizeof(bitx_section_record);
@@ -126,7 +118,7 @@ bitx_status bitx_check_sections(bitx_model *model)
     uint32_t last_id = 0;
 
     for (uint32_t i = 0; i < header.sections; i++) {
-        const bitx_section_record record = read_section(model, i);
+        const bitx_section_record record = bitx_read_section(model, i);
         const struct section_kind *kind = find_kind(record.id);
         if (!kind) return bitx_unsupported(model, 5, i);
         if (record.id <= last_id || record.reserved != 0) return bitx_broken(model, 5, i);

@@ -19,14 +19,6 @@ bitx_status bitx_model_open(bitx_model *model, const void *blob, size_t blob_byt
     return status;
 }
 
-static bitx_section_record read_section(const bitx_model *model, size_t index)
-{
-    bitx_section_record section;
-    bitx_copy(&section, model->blob + sizeof(bitx_header_record) + index * sizeof section,
-              sizeof section);
-    return section;
-}
-
 bitx_status bitx_model_check_hashes(bitx_model *model)
 {
     if (!model || !model->blob) return BITX_E_ARGUMENT;
@@ -34,7 +26,7 @@ bitx_status bitx_model_check_hashes(bitx_model *model)
     bitx_copy(&header, model->blob, sizeof header);
 
     for (uint32_t i = 0; i < header.sections; i++) {
-        const bitx_section_record section = read_section(model, i);
+        const bitx_section_record section = bitx_read_section(model, i);
         uint8_t digest[BITX_SHA256_BYTES];
         bitx_sha256 hash;
         bitx_sha256_begin(&hash);

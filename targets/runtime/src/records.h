@@ -78,6 +78,14 @@ BITX_READER(op, ops)
 BITX_READER(operand, operands)
 #undef BITX_READER
 
+static inline bitx_section_record bitx_read_section(const bitx_model *model, size_t index)
+{
+    bitx_section_record section;
+    bitx_copy(&section, model->blob + sizeof(bitx_header_record) + index * sizeof section,
+              sizeof section);
+    return section;
+}
+
 static inline const char *bitx_text(const bitx_model *model, bitx_string_record string)
 {
     return (const char *)model->strings.records + string.offset;

@@ -10,7 +10,7 @@ bitx_config bitx_config_default(void)
     return (bitx_config){.chunk_rows = DEFAULT_CHUNK_ROWS, .isa_mask = ~0u};
 }
 
-/* Sizes are summed in 64 bits, which no sum of slots passes, and compared with size_t. */
+/* In 64 bits, because one value alone may pass a size_t of 32; no sum passes SIZE_MAX. */
 typedef struct plan_of_arena {
     uint64_t value_table, slots, scores, end;
     uint64_t scores_stride;
@@ -73,14 +73,23 @@ static uint64_t lay_out_slot(const bitx_session *session, uint32_t slot, uint64_
     return bytes;
 }
 
-static uint64_t lay_out_slots(const bitx_session *session, uint64_t at, size_t *value_at)
+/* Moves *at, at most SIZE_MAX, on; 0 if it would pass that. */
+static int reserve(uint64_t *at, uint64_t bytes)
 {
-    int used = 1;
-    for (uint32_t slot = 0; used && at <= SIZE_MAX; slot++)
-        at += lay_out_slot(session, slot, at, value_at, &used);
-    return at;
+    if (bytes > SIZE_MAX - *at) return 0;
+    *at += bytes;
+    return 1;
 }
 
+static int lay_out_slots(const bitx_session *session, uint64_t *at, size_t *value_at)
+{
+    int used = 1;
+    for (uint32_t slot = 0; used; slot++)
+        if (!reserve(at, lay_out_slot(session, slot, *at, value_at, &used))) return 0;
+    return 1;
+}
+
+/* At most 2^24: each has a column of its own. */
 static uint32_t most_heads(const bitx_model *model)
 {
     uint32_t heads = 0;
@@ -97,11 +106,14 @@ static bitx_status plan(plan_of_arena *arena, const bitx_session *session)
     arena->value_table = bitx_round_up(sizeof *session, BITX_ALIGNMENT);
     arena->slots =
         bitx_round_up(arena->value_table + values * sizeof *session->value_at, BITX_ALIGNMENT);
-    arena->scores = lay_out_slots(session, arena->slots, NULL);
+    arena->scores = arena->slots;
+    if (!lay_out_slots(session, &arena->scores, NULL)) return BITX_E_ARGUMENT;
     arena->scores_stride =
         bitx_round_up((uint64_t)session->context * sizeof(float), BITX_ALIGNMENT);
-    arena->end = arena->scores + most_heads(session->model) * arena->scores_stride;
-    return arena->scores <= SIZE_MAX && arena->end <= SIZE_MAX ? BITX_OK : BITX_E_ARGUMENT;
+    arena->end = arena->scores;
+    return reserve(&arena->end, most_heads(session->model) * arena->scores_stride)
+               ? BITX_OK
+               : BITX_E_ARGUMENT;
 }
 
 bitx_status bitx_session_size(size_t *bytes, const bitx_model *model, const bitx_config *config)
@@ -120,8 +132,9 @@ bitx_status bitx_session_size(size_t *bytes, const bitx_model *model, const bitx
 static void move_in(bitx_session *session, const plan_of_arena *arena, uint8_t *bytes)
 {
     size_t *value_at = (size_t *)(void *)(bytes + arena->value_table);
+    uint64_t at = arena->slots;
     bitx_zero(value_at, session->model->values.count * sizeof *value_at);
-    (void)lay_out_slots(session, arena->slots, value_at);
+    (void)lay_out_slots(session, &at, value_at);
     session->value_at = value_at;
     session->scores = bytes + arena->scores;
     session->scores_stride = (size_t)arena->scores_stride;
