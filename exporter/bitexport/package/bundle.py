@@ -39,6 +39,7 @@ from bitexport.tokenizer.text import FILE as TOKENIZER
 from bitexport.tokenizer.text import encode, load_tokenizer
 from bitexport.toolchain.cmake import cmake_lists
 from bitexport.toolchain.compile import build_library, sources
+from bitexport_ref.bitx import BitxError, open_bitx
 from bitexport_ref.digests import printed
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.ops import ternary_matmul
@@ -128,6 +129,18 @@ def _write_model(
     }  # fmt: skip
     writer.add(PROVENANCE, json.dumps(origin, sort_keys=True).encode())
     writer.finish()
+    _refuse_unsound(folder / DATA)
+
+
+def _refuse_unsound(data: Path) -> None:
+    """Let the second reader check every rule of FORMAT.md on the file just written."""
+    try:
+        open_bitx(data)
+    except BitxError as error:
+        raise MismatchError(
+            f"{DATA}: the reference refuses the file just written: {error}",
+            hint="the plan is lowered wrongly, a bug of bitexport",
+        ) from error
 
 
 def _read_back(model: ir.Model, data: Path, offsets: Mapping[str, int]) -> None:
