@@ -45,7 +45,7 @@ def command(bundle: Path, prompt: str, tokens: int, core: str | None, threads: i
     if threads > 1:
         words += ["--threads", str(threads)]
     if target.ram_bytes is not None:
-        words += ["--chunk", "1"]  # the smallest session: what the build says it needs
+        words += ["--chunk", "1"]  # the smallest session, below what the build counts on
     with native_bundle(opened, target) as runnable, machine(runnable, target) as device:
         place = core or next(iter(target.cores))
         arguments = [str(device.model), *words] if target.os == "linux" else words

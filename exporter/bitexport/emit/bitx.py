@@ -11,7 +11,6 @@ from typing import BinaryIO
 
 from bitexport.emit.records import (
     Strings,
-    aligned,
     pack_facts,
     pack_operands,
     pack_ops,
@@ -20,7 +19,7 @@ from bitexport.emit.records import (
 )  # fmt: skip
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.stored import StoredMatrix
-from bitexport.passes.plan import Plan
+from bitexport.passes.plan import Plan, aligned
 
 MAGIC = b"BITX\r\n\x1a\n"
 FORMAT_VERSION = 1

@@ -10,7 +10,6 @@ from bitexport.models.parts.stored import StoredMatrix
 from bitexport.passes.plan import DTYPES, Plan
 
 NONE = 0xFFFFFFFF
-ALIGNMENT = 64
 
 
 class Strings:
@@ -27,11 +26,6 @@ class Strings:
             self._places[text] = (len(self.data), len(raw))
             self.data += raw + b"\0"
         return self._places[text]
-
-
-def aligned(offset: int) -> int:
-    """Round an offset up to the alignment of sections and tensors."""
-    return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
 def pack_facts(facts: Facts, plan: Plan, strings: Strings) -> bytes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import bitexport_ref.evaluator
 import bitexport_ref.self_test
 from bitexport import __version__
-from bitexport.checkpoints.folder import CheckpointFolder, open_checkpoint
+from bitexport.checkpoints.folder import open_checkpoint
 from bitexport.emit.bitx import PROVENANCE, SELF_TEST, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
@@ -88,7 +88,8 @@ def build_bundle(
     stage(f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {target.layout}")
     with _appearing(output, replace) as folder:
         prompt = encode(tokenizer, SELF_TEST_PROMPT)
-        _write_model(checkpoint, model, plan, facts, folder, prompt, stage)
+        origin = checkpoint.digests()
+        _write_model(origin, model, plan, facts, folder, prompt, stage)
         built = Built(
             data=folder / DATA, target=target, options=options, facts=facts, plan=plan
         )  # fmt: skip
@@ -103,14 +104,14 @@ def build_bundle(
         if compile_library:
             library = build_library(target, folder, folder)
             stage(f"lib/{target.name}: {library.archive.stat().st_size} bytes")
-        manifest = _manifest(target, options, facts, plan, checkpoint, folder)
+        manifest = _manifest(target, options, facts, plan, origin, folder)
         text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8")
     return open_bundle(output)
 
 
 def _write_model(
-    checkpoint: CheckpointFolder, model: ir.Model, plan: Plan, facts: Facts, folder: Path,
+    origin: Mapping[str, str], model: ir.Model, plan: Plan, facts: Facts, folder: Path,
     prompt: list[int], stage: Stage,
 ) -> None:  # fmt: skip
     """Write model.bitx and model.onnx; the self-test is computed from them, last."""
@@ -123,11 +124,11 @@ def _write_model(
     count = max(1, min(SELF_TEST_TOKENS, facts.context // 2))
     prompt = prompt[: max(1, facts.context - count)]
     writer.add(SELF_TEST, _self_test(folder / GRAPH, prompt, count))
-    origin = {
+    provenance = {
         "tool": "bitexport", "version": __version__, "family": facts.family, "name": facts.name,
-        "checkpoint": checkpoint.digests(),
+        "checkpoint": origin,
     }  # fmt: skip
-    writer.add(PROVENANCE, json.dumps(origin, sort_keys=True).encode())
+    writer.add(PROVENANCE, json.dumps(provenance, sort_keys=True).encode())
     writer.finish()
     _refuse_unsound(folder / DATA)
 
@@ -219,7 +220,7 @@ def _refuse_too_large(
 
 
 def _manifest(
-    target: Target, options: Options, facts: Facts, plan: Plan, checkpoint: CheckpointFolder,
+    target: Target, options: Options, facts: Facts, plan: Plan, origin: Mapping[str, str],
     folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     arena = {
@@ -234,7 +235,7 @@ def _manifest(
         "model": dataclasses.asdict(facts),
         "options": dataclasses.asdict(options),
         "memory": {"data_bytes": (folder / DATA).stat().st_size, **arena},
-        "checkpoint": checkpoint.digests(),
+        "checkpoint": origin,
         "files": file_digests(folder),
     }
 

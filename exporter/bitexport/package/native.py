@@ -10,7 +10,7 @@ from pathlib import Path
 from bitexport.emit.manifest import DATA, Bundle
 from bitexport.emit.source import copy_runtime
 from bitexport.targets import Target
-from bitexport.toolchain.compile import build_library, find_library, sources
+from bitexport.toolchain.compile import build_library, sources
 
 
 @contextlib.contextmanager
@@ -20,7 +20,6 @@ def native_bundle(bundle: Bundle, target: Target) -> Iterator[Bundle]:
     The .bitx file stays the one of the bundle: every runtime executes every layout.
     """
     if bundle.target_name == target.name:
-        find_library(target, bundle.path)
         yield bundle
         return
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from bitexport.ops import forms, type_of
+from bitexport.ops import attributes_of, forms, type_of
 from bitexport.passes.choose_layouts import choose_layouts
 from bitexport.passes.fuse_ops import fuse_ops
 from bitexport.passes.keep_rows import keep_rows
@@ -47,8 +47,8 @@ def check_graph(model: ir.Model) -> None:
             assert value.name in known, f"{node.name} reads an unknown value"
         if (node.domain, node.op_type) in forms():
             _, form = forms()[node.domain, node.op_type]
-            attributes = {name: a.value for name, a in node.attributes.items()}
-            given = form.infer([type_of(v) for v in node.inputs if v is not None], attributes)
+            inputs = [type_of(v) for v in node.inputs if v is not None]
+            given = form.infer(inputs, attributes_of(node))
             assert given == tuple(map(type_of, node.outputs)), f"{node.name} has other types"
         for value in node.outputs:
             assert value.name not in known, f"{node.name} writes `{value.name}` a second time"

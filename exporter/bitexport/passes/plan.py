@@ -42,6 +42,11 @@ DTYPE_BYTES = {1: 4, 2: 2, 3: 2, 4: 1, 5: 1, 6: 4}
 ALIGNMENT = 64
 
 
+def aligned(size: int) -> int:
+    """Round up to the alignment of rows, sections and tensors."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlanValue:
     """A matrix that flows between ops.  Slots are given by plan_memory."""
@@ -58,7 +63,7 @@ class PlanValue:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row in the arena."""
-        return -(-self.columns * DTYPE_BYTES[self.dtype] // ALIGNMENT) * ALIGNMENT
+        return aligned(self.columns * DTYPE_BYTES[self.dtype])
 
 
 @dataclasses.dataclass(frozen=True)

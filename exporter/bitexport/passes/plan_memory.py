@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bitexport.passes.fuse_ops import fused_away
-from bitexport.passes.plan import ALIGNMENT, Plan, Role, RowKind
+from bitexport.passes.plan import Plan, Role, RowKind, aligned
 
 SESSION_BYTES = 256
 
@@ -88,16 +88,12 @@ def arena_bytes(plan: Plan, rows: int, context: int, pointer_bytes: int) -> int:
     The session's own record, a pointer-sized offset for each value, the slots, and one score for
     each head and position (targets/runtime/src/session.c).
     """
-    table = _up(len(plan.values) * pointer_bytes)
+    table = aligned(len(plan.values) * pointer_bytes)
     if plan.is_language_model:
         rows = min(rows, context)
     heads = max((op.attributes[0] for op in plan.ops if op.op.name == "Attend"), default=0)
-    scores = heads * _up(4 * context)
+    scores = heads * aligned(4 * context)
     return SESSION_BYTES + table + slot_bytes(plan, rows, 1, context, fused=True) + scores
-
-
-def _up(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def slot_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) -> int:
