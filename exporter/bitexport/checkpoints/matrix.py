@@ -16,9 +16,12 @@ class Kind(enum.Enum):
     """What the elements of a matrix are, independent of how a file stores them."""
 
     TRITS = "trits"  # int8 in {-1, 0, 1}
-    FLOAT = "float32"
-    BFLOAT16 = "bfloat16"  # as uint16 bit patterns
+    SIGNS = "signs"  # int8 in {-1, 1}
+    INT4 = "int4"  # int8 in -8 … 7
     INT8 = "int8"
+    FLOAT = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"  # as uint16 bit patterns
 
 
 @dataclasses.dataclass(frozen=True)
