@@ -1,4 +1,4 @@
-"""Weight layouts: how a matrix of trits becomes bytes.  Only `pack` lives here.
+"""Weight layouts: how a matrix of small integers becomes bytes.  Only `pack` lives here.
 
 Unpacking belongs to the readers (`bitexport_ref`, the C kernels), each with its own; all three
 cite targets/FORMAT.md, section 3.3.  `Layout` says what a module here offers.
@@ -25,6 +25,37 @@ class Layout(Protocol):
     pack: Callable[[NDArray[np.int8]], NDArray[np.uint8]]
 
 
+LANES, STEP, COLUMN_TILE = 4, 4, 16
+
+
+def tiled_bytes(n: int, k: int, row_tile: int) -> int:
+    """Return the bytes of a matrix [n, k] in tiles of `row_tile` rows by 4 columns, 16 bytes each.
+
+    Rows are padded to whole tiles, columns to a multiple of 16.
+    """
+    return _up(n, row_tile) // row_tile * _up(k, COLUMN_TILE) * LANES
+
+
+def tiles_of(matrix: NDArray[np.int8], row_tile: int) -> NDArray[np.int8]:
+    """Return a matrix padded with zeros, shape (row tiles, fields, lanes, steps, 4).
+
+    Element [t, f, l, s, i] is row row_tile * t + 4 f + l, column 4 s + i.
+    """
+    rows, k = matrix.shape
+    padded = np.zeros((_up(rows, row_tile), _up(k, COLUMN_TILE)), np.int8)
+    padded[:rows, :k] = matrix
+    return padded.reshape(-1, row_tile // LANES, LANES, padded.shape[1] // STEP, STEP)
+
+
+def tile_bytes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return bytes of shape (row tiles, lanes, steps, 4) in the order of the file."""
+    return np.ascontiguousarray(codes.transpose(0, 2, 1, 3)).reshape(-1)
+
+
 def load_layout(name: str) -> Layout:
-    """Return the layout module of that name; the target file names it, so a typo is ours."""
+    """Return the layout module of that name; targets and passes name it, so a typo is ours."""
     return cast(Layout, importlib.import_module(f"{__name__}.{name}"))
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple

@@ -75,7 +75,9 @@ class Op:
 def all_ops() -> Mapping[str, Op]:
     """Return every op by name, in the order of their plan codes."""
     modules = (
-        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+        if not module.name.startswith("_")
     )
     ops: list[Op] = [module.OP for module in modules]
     return {op.name: op for op in sorted(ops, key=lambda op: op.code)}
@@ -162,7 +164,7 @@ def _schema(op: Op, form: Form) -> onnx.defs.OpSchema:
         inputs=[schema.FormalParameter(n, t, param_option=one) for n, t in form.inputs.items()],
         outputs=[schema.FormalParameter(n, t, param_option=one) for n, t in form.outputs.items()],
         type_constraints=[
-            (t, ["tensor(float)", "tensor(float16)"], "dtype of the KV cache")
+            (t, ["tensor(float)", "tensor(float16)"], "float32, or float16 widened exactly")
             for t in sorted({*form.inputs.values(), *form.outputs.values()})
             if not t.startswith("tensor(")
         ],

@@ -34,6 +34,14 @@ OP = Op(
             body="t = Transpose<perm = [1, 0]>(weight) y = MatMul(x, t)",
         ),
         Form(
+            op_type="DenseMatMulF16",
+            summary="float16 weights, widened exactly, eight-lane sums.",
+            inputs={"x": "tensor(float)", "weight": "tensor(float16)"},
+            outputs={"y": "tensor(float)"},
+            infer=infer_float,
+            body="w = Cast<to = 1>(weight) t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)",
+        ),
+        Form(
             op_type="DenseMatMulBf16",
             summary="bfloat16 weights, widened exactly, eight-lane sums.",
             inputs={"x": "tensor(float)", "weight": "tensor(bfloat16)"},

@@ -28,6 +28,14 @@ OP = Op(
             body="y = Gather(table, ids)",
         ),
         Form(
+            op_type="EmbedF16",
+            summary="Rows of a float16 table, widened exactly.",
+            inputs={"ids": "tensor(int64)", "table": "tensor(float16)"},
+            outputs={"y": "tensor(float)"},
+            infer=infer,
+            body="rows = Gather(table, ids) y = Cast<to = 1>(rows)",
+        ),
+        Form(
             op_type="EmbedBf16",
             summary="Rows of a bfloat16 table, widened exactly.",
             inputs={"ids": "tensor(int64)", "table": "tensor(bfloat16)"},

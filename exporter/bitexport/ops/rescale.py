@@ -10,7 +10,7 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """Sum [..., n], scale [..., 1], weight_scale [1] or [n] give [..., n]."""
+    """Sum [..., n], scale [..., 1], weight_scale [1] or [n] (, low_sum as sum) give [..., n]."""
     return (Type(ir.DataType.FLOAT, inputs[0].shape),)
 
 
@@ -31,6 +31,27 @@ OP = Op(
             body="""
             factor = Div(weight_scale, scale)
             wide = Cast<to = 1>(sum)
+            y = Mul(wide, factor)
+            """,
+        ),
+        Form(
+            op_type="RescaleInt16",
+            summary="y = (float(sum) * 256 + float(low_sum)) * (weight_scale / scale).",
+            inputs={
+                "sum": "tensor(int32)",
+                "scale": "tensor(float)",
+                "weight_scale": "tensor(float)",
+                "low_sum": "tensor(int32)",
+            },
+            outputs={"y": "tensor(float)"},
+            infer=infer,
+            body="""
+            step = Constant<value_float = 256.0>()
+            factor = Div(weight_scale, scale)
+            high = Cast<to = 1>(sum)
+            low = Cast<to = 1>(low_sum)
+            raised = Mul(high, step)
+            wide = Add(raised, low)
             y = Mul(wide, factor)
             """,
         ),

@@ -1,4 +1,4 @@
-"""RmsNorm: x / sqrt(mean(x^2) + epsilon) * weight."""
+"""RmsNorm: x / sqrt(mean(x^2) + epsilon) * weight, for each head of a row by itself."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from bitexport.ops import Attributes, Form, Op, Type
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
-    """X [..., columns], weight [columns] give the shape of x."""
+    """X [..., heads * d], weight [d] give the shape of x."""
     return (inputs[0],)
 
 
 OP = Op(
     name="RmsNorm",
     code=2,
-    attributes={"epsilon": float},
+    attributes={"epsilon": float, "heads": int},
     forms=(
         Form(
             op_type="RmsNorm",
@@ -27,13 +27,20 @@ OP = Op(
             last = Constant<value_ints = [-1]>()
             one = Constant<value_float = 1.0>()
             eps = Constant<value_float: float = @epsilon>()
-            square = Mul(x, x)
+            shape = Shape(x)
+            leading = Shape<end = -1>(x)
+            heads_scalar = Constant<value_int: int = @heads>()
+            heads_dim = Reshape(heads_scalar, last)
+            split_shape = Concat<axis = 0>(leading, heads_dim, last)
+            split = Reshape(x, split_shape)
+            square = Mul(split, split)
             mean = ReduceMean<keepdims = 1>(square, last)
             shifted = Add(mean, eps)
             root = Sqrt(shifted)
             factor = Div(one, root)
-            normal = Mul(x, factor)
-            y = Mul(normal, weight)
+            normal = Mul(split, factor)
+            weighted = Mul(normal, weight)
+            y = Reshape(weighted, shape)
             """,
         ),
     ),

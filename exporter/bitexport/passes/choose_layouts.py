@@ -1,4 +1,4 @@
-"""Give every ternary matrix the weight layout of the target."""
+"""Give every matrix of small integers its weight layout."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import dataclasses
 
 import onnx_ir as ir
 
+from bitexport.checkpoints.matrix import Kind
 from bitexport.layouts import load_layout
 from bitexport.models.parts.stored import attach, stored_in
 
+LOGICAL = frozenset({"TernaryMatMul", "GroupMatMul", "GroupMatMulInt16", "GroupEmbed"})
+WEIGHT = 1
 
-def choose_layouts(model: ir.Model, layout: str) -> None:
-    """`TernaryMatMul` over trits becomes `TernaryMatMulP2R` over bytes, and so on."""
-    suffix = load_layout(layout).SUFFIX
+
+def choose_layouts(model: ir.Model, ternary: str) -> None:
+    """`TernaryMatMul` over trits becomes `TernaryMatMulP2R` over bytes, and so on.
+
+    `ternary` is the target's layout of trits; signs and 4-bit integers have one each.
+    """
+    layouts = {Kind.TRITS: ternary, Kind.SIGNS: "b1r", Kind.INT4: "q4r"}
     for node in model.graph:
-        if node.op_type != "TernaryMatMul":
+        if node.op_type not in LOGICAL:
             continue
-        weight = node.inputs[1]
+        weight = node.inputs[WEIGHT]
         assert weight is not None
-        attach(weight, dataclasses.replace(stored_in(weight), layout=layout))
-        node.op_type = f"TernaryMatMul{suffix}"
+        stored = stored_in(weight)
+        layout = layouts[stored.matrix.kind]
+        if stored.layout != layout:  # a table that is also the head has it already
+            attach(weight, dataclasses.replace(stored, layout=layout))
+        node.op_type += load_layout(layout).SUFFIX
         node.name = f"{node.outputs[0].name}:{node.op_type}"

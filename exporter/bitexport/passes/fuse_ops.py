@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import itertools
+from collections.abc import Mapping
 
-from bitexport.passes.plan import Operand, Plan, PlanOp, Role
+from bitexport.passes.plan import Plan, Role
+
+Reads = Mapping[int, set[tuple[int, int]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fusion:
+    """Ops that may run as one, in their order, and how each hands its value on."""
+
+    names: tuple[str, ...]
+    reads: tuple[frozenset[tuple[int, int]], ...]
+    """Of each op but the last: the (op of the fusion, input) pairs that read what it makes."""
+    inputs: int
+    """Inputs of the last op."""
+
+
+def _handed(*reads: tuple[int, int]) -> frozenset[tuple[int, int]]:
+    return frozenset(reads)
+
 
 # Fusion codes of targets/FORMAT.md, section 3.6.
-FUSIONS: dict[int, tuple[str, ...]] = {
-    1: ("RmsNorm", "QuantizeRows"),
-    2: ("TernaryMatMul", "Rescale"),
-    3: ("DenseMatMul", "Rescale"),
-    4: ("Relu", "Mul", "Mul"),
+FUSIONS: dict[int, Fusion] = {
+    1: Fusion(("RmsNorm", "QuantizeRows"), (_handed((1, 0)),), 1),
+    2: Fusion(("TernaryMatMul", "Rescale"), (_handed((1, 0)),), 3),
+    3: Fusion(("DenseMatMul", "Rescale"), (_handed((1, 0)),), 3),
+    4: Fusion(("Relu", "Mul", "Mul"), (_handed((1, 0), (1, 1)), _handed((2, 0))), 2),
+    5: Fusion(("Silu", "Mul"), (_handed((1, 0)),), 2),
+    6: Fusion(("TernaryMatMul", "TernaryMatMul", "Rescale"), (_handed((2, 0)), _handed((2, 3))), 4),
+    7: Fusion(("DenseMatMul", "DenseMatMul", "Rescale"), (_handed((2, 0)), _handed((2, 3))), 4),
 }
+TWO_PRODUCTS = (6, 7)
+WEIGHT = 1
+HEADS = 1
+"""The place of RmsNorm's heads among its attributes."""
 
 
 def fuse_ops(plan: Plan) -> Plan:
     """Give the first op of every run that matches a fusion its code and count."""
+    reads = _reads(plan)
     ops = list(plan.ops)
     at = 0
     while at < len(ops):
-        code = next((c for c, names in FUSIONS.items() if _matches(plan, at, names)), 0)
-        count = len(FUSIONS[code]) if code else 0
+        code = next((code for code in FUSIONS if _matches(plan, reads, at, code)), 0)
+        count = len(FUSIONS[code].names) if code else 0
         ops[at] = dataclasses.replace(ops[at], fusion=code, fusion_count=count)
         at += max(1, count)
     return dataclasses.replace(plan, ops=tuple(ops))
@@ -38,27 +65,31 @@ def fused_away(plan: Plan) -> set[int]:
     }
 
 
-def _matches(plan: Plan, at: int, names: tuple[str, ...]) -> bool:
-    run = plan.ops[at : at + len(names)]
-    if tuple(op.op.name for op in run) != names:
-        return False
-    return all(
-        _feeds_only(plan, first, second, at + offset + 1)
-        for offset, (first, second) in enumerate(itertools.pairwise(run))
-    )
+def _reads(plan: Plan) -> Reads:
+    """Return the (op, input) pairs that read each value."""
+    found: dict[int, set[tuple[int, int]]] = collections.defaultdict(set)
+    for at, op in enumerate(plan.ops):
+        for place, operand in enumerate(op.inputs):
+            if not operand.is_tensor:
+                found[operand.index].add((at, place))
+    return found
 
 
-def _feeds_only(plan: Plan, first: PlanOp, second: PlanOp, reader: int) -> bool:
-    """Say whether the single output of the first op is read by the second and nobody else.
-
-    The second reads it once, as its first operand; only the square of a Relu reads it twice.
-    """
-    if len(first.outputs) != 1:
+def _matches(plan: Plan, reads: Reads, at: int, code: int) -> bool:
+    fusion = FUSIONS[code]
+    run = plan.ops[at : at + len(fusion.names)]
+    if tuple(op.op.name for op in run) != fusion.names or len(run[-1].inputs) != fusion.inputs:
         return False
-    made = first.outputs[0]
-    squares = (first.op.name, second.op.name) == ("Relu", "Mul")
-    reads = [operand == Operand(False, made) for operand in second.inputs]
-    if not reads[0] or any(reads[1:]) is not squares or plan.readers(made) != [reader]:
+    if code == 1 and run[0].attributes[HEADS] != 1:
         return False
-    same_rows = plan.values[made].row_kind is plan.values[second.outputs[0]].row_kind
-    return plan.values[made].role is Role.INTERNAL and same_rows
+    if code in TWO_PRODUCTS and run[0].inputs[WEIGHT] != run[1].inputs[WEIGHT]:
+        return False
+    rows = plan.values[run[-1].outputs[0]].row_kind
+    for op, handed in zip(run, fusion.reads, strict=False):
+        (made,) = op.outputs
+        value = plan.values[made]
+        if value.role is not Role.INTERNAL or value.row_kind is not rows:
+            return False
+        if reads.get(made) != {(at + offset, place) for offset, place in handed}:
+            return False
+    return True

@@ -7,7 +7,7 @@ import pytest
 
 from bitexport.checkpoints import matrix as matrix_module
 from bitexport.checkpoints.matrix import Kind, Matrix
-from bitexport.layouts.p2r import pack
+from bitexport.layouts import load_layout
 from bitexport.models.parts.stored import StoredMatrix
 
 
@@ -16,9 +16,12 @@ from bitexport.models.parts.stored import StoredMatrix
     ("kind", "dtype", "layout"),
     [
         (Kind.FLOAT, np.float32, "plain"),
+        (Kind.FLOAT16, np.float16, "plain"),
         (Kind.BFLOAT16, np.uint16, "plain"),
         (Kind.INT8, np.int8, "plain"),
         (Kind.TRITS, np.int8, "p2r"),
+        (Kind.SIGNS, np.int8, "b1r"),
+        (Kind.INT4, np.int8, "q4r"),
     ],
 )
 def test_chunks_are_the_bytes(
@@ -29,5 +32,6 @@ def test_chunks_are_the_bytes(
     monkeypatch.setattr(matrix_module, "BLOCK_BYTES", limit)
     stored = StoredMatrix(matrix, (53, 21), layout)
     data = b"".join(stored.chunks())
-    assert data == (pack(whole.astype(np.int8)) if layout == "p2r" else whole).tobytes()
+    packed = whole if layout == "plain" else load_layout(layout).pack(whole.astype(np.int8))
+    assert data == packed.tobytes()
     assert len(data) == stored.nbytes

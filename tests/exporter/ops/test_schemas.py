@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper
+from tests.mixed_network import build
 from tests.tiny_checkpoint import Checkpoint
 
-from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
+from bitexport.checkpoints.matrix import Kind
 from bitexport.emit.manifest import Bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.models import build_model
@@ -36,6 +39,21 @@ def test_shape_inference_finds_the_types_that_the_graph_carries(
     each: Checkpoint, options: Options, laid_out: bool, tmp_path: Path
 ) -> None:
     graph, _ = build_model(open_checkpoint(each.path), options)
+    check_inference(graph, tmp_path, laid_out=laid_out)
+
+
+@pytest.mark.parametrize("laid_out", [False, True], ids=["before_layout", "after_layout"])
+@pytest.mark.parametrize(("table", "group"), [
+    (Kind.SIGNS, 64), (Kind.TRITS, 32), (Kind.INT4, 32), (Kind.FLOAT16, 0), (Kind.INT8, 0),
+])  # fmt: skip
+def test_shape_inference_finds_the_types_of_every_kind_of_layer(
+    table: Kind, group: int, laid_out: bool, tmp_path: Path
+) -> None:
+    check_inference(build(table, group), tmp_path, laid_out=laid_out)
+
+
+def check_inference(graph: ir.Model, tmp_path: Path, *, laid_out: bool) -> None:
+    """Write the graph without the types of its values, and let onnx find them again."""
     if laid_out:
         choose_layouts(graph, "p2r")
     offsets = dict.fromkeys(stored_matrices(graph), 0)

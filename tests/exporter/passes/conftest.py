@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.mixed_network import build
 from tests.tiny_checkpoint import Checkpoint
 
-from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.models import build_model
 from bitexport.models.parts.options import Options
 from bitexport.ops import all_ops
@@ -17,7 +18,9 @@ from bitexport.passes.plan import Operand, Plan, PlanOp, PlanValue, Role, RowKin
 WritePlan = Callable[..., Plan]
 
 
-def write_plan(*lines: str, outputs: str = "", states: str = "", kept: str = "") -> Plan:
+def write_plan(
+    *lines: str, outputs: str = "", states: str = "", kept: str = "", heads: int = 1
+) -> Plan:
     """Read a plan from lines like `q s = QuantizeRows h`; names in capitals are tensors.
 
     What nothing writes is an input.  A state is written by the AppendCache that reads it.
@@ -50,8 +53,10 @@ def write_plan(*lines: str, outputs: str = "", states: str = "", kept: str = "")
             value_of(name, Role.OUTPUT if name in outputs.split() else Role.INTERNAL)
             for name in made.split()
         )
-        ops.append(PlanOp(op=all_ops()[op], inputs=tuple(operands), outputs=written,
-                          attributes=(0, 0, 0, 0)))  # fmt: skip
+        words = (0, heads if op == "RmsNorm" else 0, 0, 0)
+        ops.append(
+            PlanOp(op=all_ops()[op], inputs=tuple(operands), outputs=written, attributes=words)
+        )
     return Plan(tuple(values.values()), tuple(ops), tuple(tensors))
 
 
@@ -66,3 +71,9 @@ def lowered(request: pytest.FixtureRequest, each: Checkpoint) -> Plan:
     """Return the finished plan of each checkpoint, with each kind of head."""
     model, _ = build_model(open_checkpoint(each.path), Options(embedding=request.param))
     return lower(model, "p2r")
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Plan:
+    """Return the finished plan of a network with every kind of layer."""
+    return lower(build(), "p2r")

@@ -52,6 +52,21 @@ def test_inputs_and_states_stay_as_they_are(lowered: Plan) -> None:
             assert value.row_kind is RowKind.CALL
 
 
+def test_three_outputs_of_one_op_are_kept_together_or_not_at_all(plan_of: WritePlan) -> None:
+    after = ("t = TernaryMatMul h W", "u = TernaryMatMul l W", "y = Rescale t s F u")
+    state = ("c = AppendCache c x", "a = Attend x c c")
+    quantize = "h l s = QuantizeRowsInt16 a"
+    plan = keep_rows(plan_of(*state, quantize, *after, outputs="y", states="c"))
+    kinds = {value.name: value.row_kind for value in plan.values}
+    assert {kinds[name] for name in "ahlstuy"} == {RowKind.KEPT}
+    plan = keep_rows(
+        plan_of(*state, quantize, "d = AppendCache d l", *after, outputs="y", states="c d")
+    )
+    kinds = {value.name: value.row_kind for value in plan.values}
+    assert {kinds[name] for name in "ahls"} == {RowKind.CALL}
+    assert {kinds[name] for name in "tuy"} == {RowKind.KEPT}
+
+
 def test_a_network_keeps_every_row(plan_of: WritePlan) -> None:
     plan = plan_of("h = RmsNorm x W", "y = Relu h", outputs="y")
     assert keep_rows(plan) == plan

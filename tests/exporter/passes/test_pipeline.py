@@ -10,12 +10,10 @@ import onnx_ir as ir
 import pytest
 from tests.tiny_checkpoint import Checkpoint, Shape
 
-from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.models import build_model
 from bitexport.models.parts.options import Options
-from bitexport.models.parts.stored import stored_in
 from bitexport.passes import pipeline
-from bitexport.passes.choose_layouts import choose_layouts
 from bitexport.passes.pipeline import check_graph, check_plan, lower
 from bitexport.passes.plan import Operand, Plan
 
@@ -58,20 +56,6 @@ def test_the_same_checkpoint_gives_the_same_plan(each: Checkpoint) -> None:
         lower(build_model(open_checkpoint(each.path), Options())[0], "p2r") for _ in range(2)
     )
     assert first == second
-
-
-def test_every_ternary_matrix_gets_the_layout_of_the_target(graph: ir.Model) -> None:
-    choose_layouts(graph, "p2r")
-    nodes = [node for node in graph.graph if node.op_type.startswith("TernaryMatMul")]
-    assert {node.op_type for node in nodes} == {"TernaryMatMulP2R"}
-    for node in nodes:
-        weight = node.inputs[1]
-        assert weight is not None
-        stored = stored_in(weight)
-        n, k = stored.matrix.rows, stored.matrix.columns
-        assert (stored.layout_id, stored.dtype, stored.shape) == (
-            1, ir.DataType.UINT8, (n * k // 4,),
-        )  # fmt: skip
 
 
 def test_a_check_runs_before_the_first_pass_and_after_each(

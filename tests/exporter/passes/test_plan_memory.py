@@ -67,6 +67,10 @@ def test_no_two_live_values_of_a_model_share_a_slot(lowered: Plan) -> None:
     check_slots(lowered)
 
 
+def test_no_two_live_values_of_a_mixed_network_share_a_slot(mixed: Plan) -> None:
+    check_slots(mixed)
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_no_two_live_values_of_a_random_plan_share_a_slot(seed: int, plan_of: WritePlan) -> None:
     rng = np.random.default_rng(seed)
@@ -74,7 +78,7 @@ def test_no_two_live_values_of_a_random_plan_share_a_slot(seed: int, plan_of: Wr
     for number in range(int(rng.integers(1, 40))):
         pick = [str(rng.choice(names[-6:] if rng.random() < 0.8 else names)) for _ in range(2)]
         new = f"v{number}"
-        kind = rng.choice(["norm", "add", "relu2", "ternary", "state"])
+        kind = rng.choice(["norm", "add", "relu2", "ternary", "state", "silu", "int16"])
         if kind == "norm":
             lines += [f"{new} = RmsNorm {pick[0]} W", f"{new}q {new}s = QuantizeRows {new}"]
             names += [new, f"{new}q", f"{new}s"]
@@ -84,6 +88,15 @@ def test_no_two_live_values_of_a_random_plan_share_a_slot(seed: int, plan_of: Wr
             names += [f"{new}r", new] if rng.random() < 0.2 else [new]
         elif kind == "ternary":
             lines += [f"{new}t = TernaryMatMul {pick[0]} W", f"{new} = Rescale {new}t {pick[1]} F"]
+            names.append(new)
+        elif kind == "silu":
+            lines += [f"{new}m = Silu {pick[0]}", f"{new} = Mul {new}m {pick[1]}"]
+            names += [f"{new}m", new] if rng.random() < 0.2 else [new]
+        elif kind == "int16":
+            lines += [f"{new}h {new}l {new}s = QuantizeRowsInt16 {pick[0]}",
+                      f"{new}t = TernaryMatMul {new}h W", f"{new}u = TernaryMatMul {new}l W",
+                      f"{new} = Rescale {new}t {new}s F {new}u"]  # fmt: skip
+            names += [f"{new}l", f"{new}s", f"{new}u"] if rng.random() < 0.2 else []
             names.append(new)
         elif kind == "state":
             lines.append(f"c{number} = AppendCache c{number} {pick[0]}")

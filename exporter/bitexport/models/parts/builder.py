@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from bitexport.checkpoints.matrix import Kind, Matrix
-from bitexport.models.parts.options import Embedding
-from bitexport.models.parts.q8 import quantized
-from bitexport.models.parts.stored import StoredMatrix, attach
+from bitexport.checkpoints.weights import Weights
+from bitexport.errors import CheckpointError
+from bitexport.models.parts.options import ActivationKind
+from bitexport.models.parts.stored import StoredMatrix, attach, widened
 from bitexport.ops import DOMAIN, DOMAIN_VERSION, IR_VERSION, ONNX_OPSET, Type, apply, typed_value
+
+FLOATS = {Kind.FLOAT: "F32", Kind.FLOAT16: "F16", Kind.BFLOAT16: "Bf16"}
+GROUP = 128
+"""Columns that share a scale of activations where the weights do not say how many."""
+SMALLEST_GROUP, LARGEST_GROUP, GROUP_STEP = 16, 4096, 16
 
 
 class GraphBuilder:
@@ -38,21 +45,21 @@ class GraphBuilder:
         """Add a node with one output."""
         return apply(self.graph, op_type, inputs, [output], **attributes)[0]
 
-    def quantize(self, x: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
-        """Return int8 activations and their scales."""
-        q, scale = apply(self.graph, "QuantizeRows", [x], [f"{name}.q", f"{name}.q_scale"])
-        return q, scale
-
-    def ternary_linear(
-        self, x: tuple[ir.Value, ir.Value], trits: Matrix, scale: Matrix, name: str
+    def norm(
+        self, x: ir.Value, weight: Matrix, name: str, *, epsilon: float, heads: int = 1
     ) -> ir.Value:
-        """Return W x for quantized x; W is the matrix of trits times its scale."""
-        q, q_scale = x
-        n, k = trits.rows, trits.columns
-        weight = self.weight(f"{name}.weight", trits, (n, k))
-        factor = self.weight(f"{name}.weight_scale", scale, (scale.rows,))
-        total = self.op("TernaryMatMul", [q, weight], f"{name}.sum", n=n, k=k)
-        return self.op("Rescale", [total, q_scale, factor], f"{name}.output")
+        """Return x with each head normalised by itself; weight is a vector of one head's size."""
+        vector = self.weight(f"{name}.weight", widened(weight), (weight.rows * weight.columns,))
+        return self.op("RmsNorm", [x, vector], f"{name}.output", epsilon=epsilon, heads=heads)
+
+    def linear(
+        self, x: Activations, weights: Weights, name: str, *, activations: ActivationKind,
+        output: str | None = None,
+    ) -> ir.Value:  # fmt: skip
+        """Return W x [..., n]; floats multiply the floats of x, integers what x is quantized to."""
+        grouped = weights.values.kind in (Kind.TRITS, Kind.SIGNS) and activations == "int8-group"
+        layer = Layer(self, weights, name, grouped=grouped)
+        return layer.product(x, name, output or f"{name}.output", activations)
 
     def shape_of_axis(self, value: ir.Value, axis: int, output: str) -> ir.Value:
         """Add the standard Shape node that gives one dimension as int64 [1]."""
@@ -67,39 +74,139 @@ class GraphBuilder:
         return ir.Model(self.graph, ir_version=IR_VERSION, producer_name="bitexport")
 
 
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """Activations as integers: q, or 256 q + low; each times 1 / scale."""
+
+    q: ir.Value
+    scale: ir.Value
+    low: ir.Value | None = None
+
+
+class Activations:
+    """A float value that layers read; quantized when the first of them asks, once for each kind."""
+
+    def __init__(self, builder: GraphBuilder, value: ir.Value, name: str) -> None:
+        self.builder, self.value, self.name = builder, value, name
+        self._made: dict[tuple[ActivationKind, int], Quantized] = {}
+
+    def quantized(self, kind: ActivationKind, group: int = 0) -> Quantized:
+        """Return the value as integers; group counts for kind int8-group alone."""
+        key = (kind, group if kind == "int8-group" else 0)
+        if key not in self._made:
+            self._made[key] = self._quantize(*key)
+        return self._made[key]
+
+    def _quantize(self, kind: ActivationKind, group: int) -> Quantized:
+        graph, x, name = self.builder.graph, [self.value], self.name
+        if kind == "int16":
+            names = [f"{name}.q16_high", f"{name}.q16_low", f"{name}.q16_scale"]
+            high, low, scale = apply(graph, "QuantizeRowsInt16", x, names)
+            return Quantized(high, scale, low)
+        if kind == "int8-group":
+            q = f"{name}.q_group{group}"
+            return Quantized(*apply(graph, "QuantizeGroups", x, [q, f"{q}_scale"], group=group))
+        op_type, q = {
+            "int8": ("QuantizeRows", f"{name}.q"),
+            "int4": ("QuantizeRowsInt4", f"{name}.q4"),
+        }[kind]
+        return Quantized(*apply(graph, op_type, x, [q, f"{q}_scale"]))
+
+
+class Layer:
+    """The initializers of one weight matrix; several products may read them."""
+
+    def __init__(
+        self, builder: GraphBuilder, weights: Weights, name: str, *, grouped: bool = False
+    ) -> None:
+        self.builder, self.name, self.kind = builder, name, weights.values.kind
+        self.n, self.k = weights.values.rows, weights.values.columns
+        by_group = grouped or weights.group or self.kind is Kind.INT4
+        self.group = (weights.group or GROUP) if by_group else 0
+        self.weight = builder.weight(f"{name}.weight", weights.values, (self.n, self.k))
+        self.scale: ir.Value | None = None
+        if weights.scale is not None:
+            self._check(weights.scale)
+            stored = weights.scale if by_group else widened(weights.scale)
+            shape = (stored.rows, stored.columns) if by_group else (stored.columns,)
+            self.scale = builder.weight(f"{name}.weight_scale", stored, shape)
+
+    def product(
+        self, x: Activations, name: str, output: str, activations: ActivationKind
+    ) -> ir.Value:
+        """Return W x, with the integers that it takes of x."""
+        op = self.builder.op
+        if self.scale is None:
+            return op(f"DenseMatMul{FLOATS[self.kind]}", [x.value, self.weight], output)
+        if self.group:
+            return self._group_product(x, output, activations)
+        if activations == "int8-group":
+            raise CheckpointError(
+                f"`{self.name}` is {self.kind.value} with one scale a row; its activations have "
+                "no groups",
+                hint="choose activations int8 or int16 for this layer, or another precision",
+            )
+        given = x.quantized(activations)
+        sums = [
+            self._sums(q, f"{name}.{called}")
+            for q, called in ((given.q, "sum"), (given.low, "low_sum"))
+            if q is not None
+        ]
+        total, *low = sums
+        op_type = "RescaleInt16" if low else "Rescale"
+        return op(op_type, [total, given.scale, self.scale, *low], output)
+
+    def _sums(self, q: ir.Value, output: str) -> ir.Value:
+        op = self.builder.op
+        if self.kind is Kind.INT8:
+            return op("DenseMatMulQ8", [q, self.weight], output)
+        return op("TernaryMatMul", [q, self.weight], output, n=self.n, k=self.k)
+
+    def _group_product(self, x: Activations, output: str, activations: ActivationKind) -> ir.Value:
+        assert self.scale is not None
+        given = x.quantized(activations, self.group)
+        inputs = [given.q, self.weight, self.scale, given.scale]
+        if given.low is not None:
+            inputs.append(given.low)
+        return self.builder.op(
+            f"GroupMatMul{'' if given.low is None else 'Int16'}", inputs, output,
+            n=self.n, k=self.k, group=self.group,
+        )  # fmt: skip
+
+    def _check(self, scale: Matrix) -> None:
+        group = self.group
+        if group and (group % GROUP_STEP or not SMALLEST_GROUP <= group <= LARGEST_GROUP):
+            raise CheckpointError(
+                f"`{self.name}` has a scale for every {group} columns; groups are a multiple of "
+                f"{GROUP_STEP}, from {SMALLEST_GROUP} to {LARGEST_GROUP}",
+                hint="such a layer cannot be exported",
+            )
+        assert group or self.kind is not Kind.INT4
+        assert not (group and self.kind is Kind.INT8), "int8 has one scale a row"
+        assert scale.rows in (1, -(-self.k // group) if group else 1), self.name
+        assert scale.columns in (1, self.n), self.name
+
+
 class EmbeddingTable:
     """A table that embeds tokens and, when tied, makes the logits."""
 
-    def __init__(self, builder: GraphBuilder, name: str, matrix: Matrix, form: Embedding) -> None:
-        self.builder, self.form = builder, form
-        shape = (matrix.rows, matrix.columns)
-        if form == "q8":
-            values, scales = quantized(matrix)
-            self.table = builder.weight(name, values, shape)
-            self.scales = builder.weight(f"{name}.scale", scales, (matrix.rows,))
-        else:
-            self.table = builder.weight(name, as_kind(matrix, form), shape)
+    def __init__(self, builder: GraphBuilder, weights: Weights, name: str) -> None:
+        low_bit = weights.values.kind in (Kind.TRITS, Kind.SIGNS, Kind.INT4)
+        self.builder = builder
+        self.layer = Layer(builder, weights, name, grouped=low_bit)
 
     def embed(self, ids: ir.Value, output: str) -> ir.Value:
         """Return one row per token."""
-        if self.form == "q8":
-            return self.builder.op("EmbedQ8", [ids, self.table, self.scales], output)
-        op_type = "EmbedF32" if self.form == "f32" else "EmbedBf16"
-        return self.builder.op(op_type, [ids, self.table], output)
+        layer, op = self.layer, self.builder.op
+        if layer.scale is None:
+            return op(f"Embed{FLOATS[layer.kind]}", [ids, layer.weight], output)
+        inputs = [ids, layer.weight, layer.scale]
+        if layer.kind is Kind.INT8:
+            return op("EmbedQ8", inputs, output)
+        return op("GroupEmbed", inputs, output, n=layer.n, k=layer.k, group=layer.group)
 
-    def logits(self, x: ir.Value, output: str) -> ir.Value:
+    def logits(
+        self, x: Activations, output: str, *, activations: ActivationKind = "int8"
+    ) -> ir.Value:
         """Return x times the transposed table."""
-        if self.form == "q8":
-            q, scale = self.builder.quantize(x, "head")
-            total = self.builder.op("DenseMatMulQ8", [q, self.table], "head.sum")
-            return self.builder.op("Rescale", [total, scale, self.scales], output)
-        op_type = "DenseMatMulF32" if self.form == "f32" else "DenseMatMulBf16"
-        return self.builder.op(op_type, [x, self.table], output)
-
-
-def as_kind(matrix: Matrix, form: Embedding) -> Matrix:
-    """Return a float matrix as float32 or bfloat16; bfloat16 only when no bit is lost."""
-    if form == "f32":
-        return Matrix(matrix.name, Kind.FLOAT, matrix.rows, matrix.columns, matrix.floats)
-    assert matrix.kind is Kind.BFLOAT16, "the family checks that bf16 loses nothing"
-    return matrix
+        return self.layer.product(x, x.name, output, activations)

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitexport.checkpoints.matrix import Kind, Matrix
+from bitexport.checkpoints.weights import Weights
+from bitexport.models.parts.stored import widened
 
 
-def quantized(matrix: Matrix) -> tuple[Matrix, Matrix]:
-    """Return the int8 matrix [rows, columns] and its scales, a column of `rows` float32."""
+def quantized(matrix: Matrix) -> Weights:
+    """Return the int8 matrix [n, k] and its scales [1, n], read from the floats when asked for."""
+    floats = widened(matrix)
 
     def read_values(start: int, stop: int) -> NDArray[np.int8]:
         rows = matrix.floats(start, stop)
@@ -17,11 +20,13 @@ def quantized(matrix: Matrix) -> tuple[Matrix, Matrix]:
         return np.asarray(np.clip(values, -127, 127), np.int8)
 
     def read_scales(start: int, stop: int) -> NDArray[np.float32]:
-        return _scales(matrix.floats(start, stop))
+        scales = [_scales(np.asarray(rows, np.float32)) for _, rows in floats.blocks()]
+        return np.concatenate(scales).reshape(1, -1)[start:stop]
 
-    values = Matrix(matrix.name, Kind.INT8, matrix.rows, matrix.columns, read_values)
-    scales = Matrix(f"{matrix.name}.scale", Kind.FLOAT, matrix.rows, 1, read_scales)
-    return values, scales
+    return Weights(
+        values=Matrix(matrix.name, Kind.INT8, matrix.rows, matrix.columns, read_values),
+        scale=Matrix(f"{matrix.name}.scale", Kind.FLOAT, 1, matrix.rows, read_scales),
+    )
 
 
 def _scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,9 +15,12 @@ from bitexport.layouts import Layout, load_layout
 
 PLAIN: Mapping[Kind, ir.DataType] = {
     Kind.FLOAT: ir.DataType.FLOAT,
+    Kind.FLOAT16: ir.DataType.FLOAT16,
     Kind.BFLOAT16: ir.DataType.BFLOAT16,
     Kind.INT8: ir.DataType.INT8,
     Kind.TRITS: ir.DataType.INT8,
+    Kind.SIGNS: ir.DataType.INT8,
+    Kind.INT4: ir.DataType.INT8,
 }
 
 
@@ -67,6 +70,11 @@ class StoredMatrix:
         else:
             for _, rows in self.matrix.blocks():
                 yield np.ascontiguousarray(rows).tobytes()
+
+
+def widened(matrix: Matrix) -> Matrix:
+    """Return a float matrix as float32, which holds all of its numbers."""
+    return Matrix(matrix.name, Kind.FLOAT, matrix.rows, matrix.columns, matrix.floats)
 
 
 def attach(value: ir.Value, stored: StoredMatrix) -> None:

@@ -1,0 +1,103 @@
+"""GroupMatMul: activations times weights that share scales in groups of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from bitexport.ops import Attributes, Form, Op, Type
+from bitexport.ops._weights import LOGICAL, STORAGES, Storage
+
+SPLIT = """
+{split} = Pad({q}, pads, nothing, last)
+{split}_rows = Reshape({split}, split_shape)
+{split}_groups = Transpose<perm = [1, 0, 2]>({split}_rows)
+{total} = MatMulInteger({split}_groups, weight_groups)
+"""
+"""One exact product of every group: int8 [..., k] gives int32 [groups, rows, n]."""
+
+INT8_SUMS = SPLIT.format(q="q", split="wide", total="sums")
+INT16_SUMS = f"""
+{SPLIT.format(q="high", split="wide_high", total="high_sums")}
+{SPLIT.format(q="low", split="wide_low", total="low_sums")}
+step = Constant<value = int32 {{256}}>()
+raised = Mul(high_sums, step)
+sums = Add(raised, low_sums)
+"""
+
+
+def infer(inputs: Sequence[Type], attributes: Attributes) -> tuple[Type, ...]:
+    """Q [..., k], scales [groups or 1, n or 1] and [..., groups or 1] give [..., n]."""
+    return (Type(ir.DataType.FLOAT, (*inputs[0].shape[:-1], int(attributes["n"]))),)
+
+
+def _form(storage: Storage, *, int16: bool) -> Form:
+    q = "high" if int16 else "q"
+    inputs = {
+        q: "tensor(int8)",
+        "weight": storage.dtype,
+        "weight_scale": "S",
+        "scale": "tensor(float)",
+    }
+    return Form(
+        op_type=f"GroupMatMul{'Int16' if int16 else ''}{storage.suffix}",
+        summary=f"{storage.summary}; exact sums in groups, scaled and added in their order.",
+        inputs=inputs | ({"low": "tensor(int8)"} if int16 else {}),
+        outputs={"y": "tensor(float)"},
+        infer=infer,
+        body=f"""
+        {storage.whole}
+        zero = Constant<value_ints = [0]>()
+        one = Constant<value_ints = [1]>()
+        two = Constant<value_ints = [2]>()
+        last = Constant<value_ints = [-1]>()
+        group_scalar = Constant<value_int: int = @group>()
+        group_dim = Reshape(group_scalar, last)
+        n_scalar = Constant<value_int: int = @n>()
+        n_dim = Reshape(n_scalar, last)
+        k_scalar = Constant<value_int: int = @k>()
+        k_dim = Reshape(k_scalar, last)
+        before = Sub(k_dim, one)
+        whole_groups = Div(before, group_dim)
+        groups = Add(whole_groups, one)
+        padded_k = Mul(groups, group_dim)
+        missing = Sub(padded_k, k_dim)
+        pads = Concat<axis = 0>(zero, missing)
+        nothing = Constant<value = int8 {{0}}>()
+        weight_wide = Pad(weights, pads, nothing, last)
+        weight_shape = Concat<axis = 0>(n_dim, groups, group_dim)
+        weight_rows = Reshape(weight_wide, weight_shape)
+        weight_groups = Transpose<perm = [1, 2, 0]>(weight_rows)
+        split_shape = Concat<axis = 0>(last, groups, group_dim)
+        {INT16_SUMS if int16 else INT8_SUMS}
+        float_sums = Cast<to = 1>(sums)
+        d_matrix = Cast<to = 1>(weight_scale)
+        d = Unsqueeze(d_matrix, one)
+        unit = Constant<value_float = 1.0>()
+        inverse = Div(unit, scale)
+        scale_groups = Shape<start = -1>(scale)
+        inverse_shape = Concat<axis = 0>(last, scale_groups)
+        inverse_rows = Reshape(inverse, inverse_shape)
+        inverse_groups = Transpose<perm = [1, 0]>(inverse_rows)
+        r = Unsqueeze(inverse_groups, two)
+        of_weight = Mul(float_sums, d)
+        terms = Mul(of_weight, r)
+        total = ReduceSum<keepdims = 0>(terms, zero)
+        leading = Shape<end = -1>({q})
+        y_shape = Concat<axis = 0>(leading, n_dim)
+        y = Reshape(total, y_shape)
+        """,
+    )
+
+
+OP = Op(
+    name="GroupMatMul",
+    code=17,
+    attributes={"n": int, "k": int, "group": int},
+    forms=tuple(
+        _form(storage, int16=int16)
+        for int16 in (False, True)
+        for storage in (LOGICAL, *STORAGES.values())
+    ),
+)
