@@ -2,75 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bitexport.checkpoints.json_object import parse_object
-from bitexport.checkpoints.safetensors_file import StoredTensor, read_header
+from bitexport.checkpoints.json_object import Settle, parse_object, refuse_twins, settle_twins
+from bitexport.checkpoints.safetensors_file import read_header
+from bitexport.checkpoints.stored_tensor import StoredTensor
 from bitexport.errors import CheckpointError
 
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 
-@dataclasses.dataclass(frozen=True)
-class CheckpointFolder:
-    """An opened checkpoint: its configuration and where its tensors lie."""
-
-    path: Path
-    config: Mapping[str, Any]
-    tensors: Mapping[str, StoredTensor]
-
-    def tensor(self, name: str, dtypes: tuple[str, ...], shape: tuple[int, ...]) -> StoredTensor:
-        """Return a tensor that must exist, in one of the dtypes and with that shape."""
-        tensor = self.tensors.get(name)
-        if tensor is None:
-            raise CheckpointError(
-                f"{self.path}: tensor `{name}` is missing",
-                hint="its config.json promises it; is the checkpoint complete?",
-            )
-        if tensor.dtype not in dtypes:
-            raise CheckpointError(
-                f"{tensor.file}: tensor `{name}` is {tensor.dtype}, expected {' or '.join(dtypes)}",
-                hint="only packed ternary checkpoints can be exported without changing them",
-            )
-        if tensor.shape != shape:
-            raise CheckpointError(
-                f"{tensor.file}: tensor `{name}` has shape {list(tensor.shape)}, "
-                f"config.json promises {list(shape)}",
-                hint="config.json and the weights belong to different models",
-            )
-        return tensor
-
-    def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of config and weight files by name: where a bundle came from."""
-        files = {self.path / "config.json", *(tensor.file for tensor in self.tensors.values())}
-        found = {}
-        for file in sorted(files):
-            with file.open("rb") as stream:
-                found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return found
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what the config.json of a folder says."""
+    return _read_json(path / "config.json", settle_twins)
 
 
-def open_checkpoint(path: Path) -> CheckpointFolder:
-    """Open a checkpoint folder; nothing but headers is read."""
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{path}: no such checkpoint folder",
-            hint="give the folder that holds config.json and model.safetensors",
-        )
-    config = _read_json(path / "config.json")
-    if (path / INDEX).is_file():
-        files = _shards(path)
-    elif (path / "model.safetensors").is_file():
-        files = [path / "model.safetensors"]
-    else:
-        raise CheckpointError(
-            f"{path}: holds neither model.safetensors nor {INDEX}",
-            hint="pickled weights (.bin, .pt) are not read; save the model as safetensors",
-        )
+def read_tensors(files: Iterable[Path]) -> dict[str, StoredTensor]:
+    """Return the tensors of safetensors files by name; nothing but headers is read."""
     tensors: dict[str, StoredTensor] = {}
     for file in files:
         for name, tensor in read_header(file).items():
@@ -80,11 +31,12 @@ def open_checkpoint(path: Path) -> CheckpointFolder:
                     hint="the folder mixes the shards of two checkpoints",
                 )
             tensors[name] = tensor
-    return CheckpointFolder(path, config, tensors)
+    return tensors
 
 
-def _shards(path: Path) -> list[Path]:
-    table = _read_json(path / INDEX).get("weight_map")
+def shards(path: Path) -> list[Path]:
+    """Return the files that the index of a folder names, each of which is there."""
+    table = _read_json(path / INDEX, refuse_twins).get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
         raise CheckpointError(
             f"{path / INDEX}: has no `weight_map` of tensor names to files",
@@ -100,9 +52,9 @@ def _shards(path: Path) -> list[Path]:
     return [path / name for name in sorted(set(table.values()))]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, settle: Settle) -> dict[str, Any]:
     try:
-        return parse_object(path.read_bytes())
+        return parse_object(path.read_bytes(), settle)
     except OSError as error:
         raise CheckpointError(
             f"{path}: {error.strerror}", hint="a checkpoint folder holds config.json"

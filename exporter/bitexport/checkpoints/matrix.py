@@ -43,7 +43,10 @@ class Matrix:
 
     def floats(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return rows as float32, shape (stop - start, columns)."""
-        rows = self.read_rows(start, stop)
+        return self.widened(self.read_rows(start, stop))
+
+    def widened(self, rows: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return rows that were read as float32."""
         if self.kind is Kind.BFLOAT16:
             return (rows.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return rows.astype(np.float32)
+        return rows.astype(np.float32, copy=False)

@@ -1,7 +1,7 @@
-"""Ternary weights as Hugging Face packs them: uint8 [n / 4, k], one scale per tensor.
+"""Ternary weights as Hugging Face packs them: uint8 [ceil(n / 4), k], one scale per tensor.
 
-Byte [r, c] holds four rows, n / 4 apart: bits 2i+1:2i are row i * n / 4 + r, stored as w + 1
-(transformers, integrations/bitnet.py, `pack_weights`).
+Byte [r, c] holds four rows, q = ceil(n / 4) apart: bits 2i+1:2i are row i * q + r, stored as w + 1;
+bits without a row are 0 (transformers, integrations/bitnet.py, `pack_weights`).
 """
 
 from __future__ import annotations
@@ -9,30 +9,34 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport.checkpoints.folder import CheckpointFolder
+from bitexport.checkpoints.checkpoint import Checkpoint
 from bitexport.checkpoints.matrix import Kind, Matrix
-from bitexport.checkpoints.safetensors_file import StoredTensor
+from bitexport.checkpoints.stored_tensor import FLOATS, StoredTensor
 from bitexport.errors import CheckpointError
 
 LANES = 4
 NO_TRIT = 3
 
 
-def packed_trits(checkpoint: CheckpointFolder, name: str, n: int, k: int) -> Matrix:
+def packed_trits(checkpoint: Checkpoint, name: str, n: int, k: int) -> Matrix:
     """Return the trits of `name` (without `.weight`) as a matrix [n, k]."""
-    if n % LANES:
-        raise CheckpointError(
-            f"{checkpoint.path}: `{name}` has {n} rows, which four-row packing cannot hold",
-            hint="the sizes in config.json and the weights belong to different models",
-        )
-    tensor = checkpoint.tensor(f"{name}.weight", ("U8",), (n // LANES, k))
+    quarter = -(-n // LANES)
+    tensor = checkpoint.tensor(f"{name}.weight", ("U8",), (quarter, k))
+    for row in range(n, LANES * quarter):
+        lane, byte = divmod(row, quarter)
+        if (tensor.read_rows(byte, byte + 1).astype(np.uint8) >> np.uint8(2 * lane) & 3).any():
+            raise CheckpointError(
+                f"{tensor.file}: `{tensor.name}` holds weights in row {row}, where the "
+                f"configuration promises {n} rows",
+                hint="the sizes in config.json and the weights belong to different models",
+            )
 
     def read_rows(start: int, stop: int) -> NDArray[np.int8]:
         return np.concatenate(
             [
                 _lane_rows(tensor, lane, max(start, first) - first, min(stop, last) - first)
                 for lane in range(LANES)
-                for first, last in [(lane * n // LANES, (lane + 1) * n // LANES)]
+                for first, last in [(lane * quarter, min(n, (lane + 1) * quarter))]
                 if max(start, first) < min(stop, last)
             ]
         )
@@ -40,9 +44,9 @@ def packed_trits(checkpoint: CheckpointFolder, name: str, n: int, k: int) -> Mat
     return Matrix(f"{name}.weight", Kind.TRITS, n, k, read_rows)
 
 
-def weight_scale(checkpoint: CheckpointFolder, name: str) -> np.float32:
-    """Return the factor that the trits of `name` are multiplied with."""
-    tensor = checkpoint.tensor(f"{name}.weight_scale", ("BF16", "F32", "F16"), (1,))
+def weight_scale(checkpoint: Checkpoint, name: str) -> np.float32:
+    """Return the scale of the trits of `name`, a number above zero, as it is stored."""
+    tensor = checkpoint.tensor(f"{name}.weight_scale", FLOATS, (1,))
     if tensor.dtype == "BF16":
         bits = tensor.read().astype(np.uint32) << np.uint32(16)
         scale = bits.view(np.float32)[0]
@@ -50,7 +54,7 @@ def weight_scale(checkpoint: CheckpointFolder, name: str) -> np.float32:
         scale = tensor.read().astype(np.float32)[0]
     if not np.isfinite(scale) or scale <= 0:
         raise CheckpointError(
-            f"{tensor.file}: `{tensor.name}` is {scale}, a scale is finite and above zero",
+            f"{tensor.file}: {tensor.title} is {scale}, a scale is finite and above zero",
             hint="the checkpoint is damaged, or was trained into the ground",
         )
     return np.float32(scale)

@@ -8,63 +8,16 @@ read: offsets in range, no holes, no overlap, sizes that agree with dtype and sh
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bitexport.checkpoints.json_object import parse_object
+from bitexport.checkpoints.stored_tensor import DTYPES, StoredTensor
 from bitexport.errors import CheckpointError
 
 HEADER_LIMIT = 100_000_000
 LENGTH_BYTES = 8
-DTYPES: Mapping[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
-}  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredTensor:
-    """Where a tensor lies in its file."""
-
-    file: Path
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in the file."""
-        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
-
-    def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
-        """Return rows start … stop - 1 of the first axis; bfloat16 as uint16 patterns."""
-        dtype = DTYPES[self.dtype]
-        row = math.prod(self.shape[1:])
-        count = (stop - start) * row
-        size = count * dtype.itemsize
-        with self.file.open("rb") as file:
-            data = os.pread(file.fileno(), size, self.offset + start * row * dtype.itemsize)
-        if len(data) != size:
-            raise CheckpointError(
-                f"{self.file}: ends inside tensor `{self.name}`",
-                hint="the file changed while it was read; copy or download it again",
-            )
-        return np.frombuffer(data, dtype).reshape(stop - start, *self.shape[1:])
-
-    def read(self) -> NDArray[np.generic]:
-        """Return the whole tensor."""
-        if not self.shape:
-            flat = dataclasses.replace(self, shape=(1,))
-            return flat.read_rows(0, 1).reshape(())
-        return self.read_rows(0, self.shape[0])
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.tiny_checkpoint import Checkpoint, read_safetensors, write_checkpoint, write_json
 
-from bitexport.checkpoints.folder import INDEX, open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
+from bitexport.checkpoints.folder import INDEX
 from bitexport.errors import CheckpointError
 
 

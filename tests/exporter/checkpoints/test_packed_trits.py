@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tests.bitnet_of_transformers import pack_weights
 from tests.tiny_checkpoint import (
     Checkpoint,
     Stored,
     read_safetensors,
     replace_tensor,
     stored_floats,
+    write_json,
+    write_safetensors,
 )
 
-from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.checkpoints.packed_trits import packed_trits, weight_scale
 from bitexport.errors import CheckpointError
 
@@ -61,8 +65,21 @@ def test_the_fourth_code_is_refused_with_its_place(
     assert refusal.value.hint
 
 
-def test_rows_that_do_not_come_in_fours_are_refused(tiny: Checkpoint) -> None:
-    with pytest.raises(CheckpointError, match=f"`{NAME}` has 62 rows") as refusal:
+@pytest.mark.parametrize("n", range(1, 14))
+def test_rows_that_do_not_come_in_fours_are_those_of_transformers(tmp_path: Path, n: int) -> None:
+    trits = np.random.default_rng(n).integers(-1, 2, (n, 6)).astype(np.int8)
+    stored = pack_weights(torch.from_numpy(trits.copy())).numpy()
+    data = {"w.weight": Stored("U8", stored.shape, stored.tobytes())}
+    write_safetensors(tmp_path / "model.safetensors", data)
+    write_json(tmp_path / "config.json", {})
+    matrix = packed_trits(open_checkpoint(tmp_path), "w", n, 6)
+    for start in range(n):
+        for stop in range(start + 1, n + 1):
+            np.testing.assert_array_equal(matrix.read_rows(start, stop), trits[start:stop])
+
+
+def test_weights_where_no_row_is_promised_are_refused(tiny: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match="holds weights in row 62") as refusal:
         packed_trits(open_checkpoint(tiny.path), NAME, 62, 64)
     assert refusal.value.hint
 

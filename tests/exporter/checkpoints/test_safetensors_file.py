@@ -21,7 +21,8 @@ from tests.tiny_checkpoint import (
     write_safetensors,
 )
 
-from bitexport.checkpoints.safetensors_file import DTYPES, HEADER_LIMIT, read_header
+from bitexport.checkpoints.safetensors_file import HEADER_LIMIT, read_header
+from bitexport.checkpoints.stored_tensor import DTYPES
 from bitexport.errors import CheckpointError
 
 A, B = Stored("F32", (2, 3), bytes(range(24))), Stored("U8", (5,), bytes(range(5)))
