@@ -3,32 +3,82 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import click
 
-from bitexport.models.parts.options import Cache, Embedding, Options
-from bitexport.package.bundle import build_bundle
+from bitexport.checkpoints.checkpoint import CONTAINERS
+from bitexport.models import families
+from bitexport.models.parts.options import (
+    ActivationKind,
+    Cache,
+    Form,
+    HeadActivations,
+    Options,
+    Ternarize,
+)
+from bitexport.package.bundle import Built, build_bundle
+from bitexport.package.progress import StreamProgress
+from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
+from bitexport.report.matrices import counted
 from bitexport.targets import find_target
+
+FORMS: tuple[str, ...] = get_args(Form)
+
+
+def _precisions(
+    _: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, Form], ...]:
+    """Read PATTERN=FORM as often as it is given."""
+    found: list[tuple[str, Form]] = []
+    for text in given:
+        pattern, equals, form = text.rpartition("=")
+        if not equals or not pattern or form not in FORMS:
+            raise click.BadParameter(
+                f"{text!r} is not PATTERN=FORM, FORM one of {', '.join(FORMS)}", param=parameter
+            )
+        found.append((pattern, cast(Form, form)))
+    return tuple(found)
 
 
 @click.command(short_help="Build a checkpoint into a bundle for a target.")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--target", "target_name", required=True, help="See `bitexport targets`.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="New folder.")
-@click.option("--embedding", type=click.Choice(["f32", "bf16", "q8"]),
+@click.option("--embedding", type=click.Choice(FORMS),
               help="Numbers of embedding and head; default: as trained.")  # fmt: skip
-@click.option("--kv-cache", type=click.Choice(["f32", "f16"]), default="f16", show_default=True)
+@click.option("--activations", type=click.Choice(get_args(ActivationKind)),
+              help="Inputs of ternary layers; default: as the family was trained.")  # fmt: skip
+@click.option("--head-activations", type=click.Choice(get_args(HeadActivations)),
+              help="Input of a head that is not float; default: int16 where layers have it."
+              )  # fmt: skip
+@click.option("--precision", multiple=True, metavar="PATTERN=FORM", callback=_precisions,
+              help=f"Numbers of float matrices by name, as `lm_head=q8`: {', '.join(FORMS)}."
+              )  # fmt: skip
+@click.option("--kv-cache", type=click.Choice(get_args(Cache)), default="f16", show_default=True)
 @click.option("--context", type=click.IntRange(2), help="Most tokens; default: the model's own.")
+@click.option("--family", type=click.Choice(list(families())),
+              help="Default: the one that config and tensors belong to.")  # fmt: skip
+@click.option("--container", type=click.Choice(CONTAINERS),
+              help="Where a folder holds several; default: the one that is there.")  # fmt: skip
+@click.option("--ternarize", type=click.Choice(get_args(Ternarize)),
+              help="Make trits of a float model.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
+@click.option("--no-selftest", is_flag=True,
+              help="Leave out the vectors that a device checks itself with.")  # fmt: skip
 def command(
-    checkpoint: Path, target_name: str, output: Path, embedding: str | None, kv_cache: str,
-    context: int | None, force: bool, no_library: bool,
+    checkpoint: Path, target_name: str, output: Path, embedding: str | None,
+    activations: str | None, head_activations: str | None,
+    precision: tuple[tuple[str, Form], ...], kv_cache: str, context: int | None,
+    family: str | None, container: str | None, ternarize: str | None, force: bool,
+    no_library: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
-    """Lower CHECKPOINT (a folder with config.json and safetensors) into a bundle.
+    """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
 
     The bundle holds model.onnx, model.bitx with all weights, the C runtime as source, the library
     built for the target, a report of sizes, memory and plan, and a manifest with the hash of every
@@ -36,7 +86,15 @@ def command(
     """
     target = find_target(target_name)
     options = Options(
-        embedding=cast(Embedding | None, embedding), cache=cast(Cache, kv_cache), context=context
+        embedding=cast(Form | None, embedding),
+        activations=cast(ActivationKind | None, activations),
+        head_activations=cast(HeadActivations | None, head_activations),
+        precision=precision,
+        cache=cast(Cache, kv_cache),
+        context=context,
+        family=family,
+        container=container,
+        ternarize=cast(Ternarize | None, ternarize),
     )
     compiler = shutil.which(target.compiler)
     if compiler is None and not no_library:
@@ -44,9 +102,17 @@ def command(
             f"no {target.compiler} here: the bundle will hold source only "
             f"(`bitexport doctor --target {target.name}` says how to get it)", err=True,
         )  # fmt: skip
+    progress = StreamProgress(sys.stderr)
+
+    def tell(built: Built) -> Mapping[str, str]:
+        report = describe(built)
+        for line in counted(report.weights):
+            progress.say(line)
+        return report_files(report)
+
     bundle = build_bundle(
         checkpoint, target, options, output, replace=force,
-        compile_library=compiler is not None and not no_library,
-        stage=lambda text: click.echo(text, err=True), describe=report_files,
+        compile_library=compiler is not None and not no_library, self_test=not no_selftest,
+        progress=progress, describe=tell,
     )  # fmt: skip
     click.echo(bundle.path)

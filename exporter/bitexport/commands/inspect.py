@@ -14,6 +14,9 @@ from bitexport.report.inspect import inspect, render
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(path: Path, as_json: bool) -> None:
-    """Show what PATH holds: a checkpoint folder, a bundle, a .safetensors, .onnx or .bitx file."""
+    """Show what PATH holds.
+
+    A checkpoint folder, a bundle, or a .gguf, .safetensors, .onnx or .bitx file.
+    """
     facts = inspect(path)
     click.echo(json.dumps(facts, indent=2) if as_json else render(facts))

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,20 +16,16 @@ from bitexport.package.bundle import Built
 from bitexport.passes.fuse_ops import FUSIONS
 from bitexport.passes.plan import Plan, PlanOp, Role
 from bitexport.passes.plan_memory import arena_bytes
+from bitexport.report.matrices import MatrixFacts, layer_of, matrices, tensor_kinds
 from bitexport.targets import Target, load_isas
 from bitexport.toolchain.compile import sources
 from bitexport_ref.bitx import Bitx, open_bitx, self_test
 from bitexport_ref.bitx_records import Dtype, Layout, SelfTest, Tensor
 
-# What a tensor is, by the op that reads it; the first that fits, for a shared one has several.
-KINDS: Mapping[str, str] = {
-    "TernaryMatMul": "ternary",
-    "Embed": "embedding",
-    "DenseMatMul": "embedding",
-    "RmsNorm": "norms",
-    "Rope": "tables",
-    "Rescale": "scales",
-}
+KINDS = (
+    "ternary", "binary", "int4", "int8", "float", "embedding", "head", "norms", "biases", "tables",
+    "scales",
+)  # fmt: skip
 # The sections of FORMAT.md by what they are to a reader; the data, 8, is shown by kind.
 SECTIONS: Mapping[int, str] = {
     1: "facts", 2: "strings", 4: "tensor records", 5: "plan", 6: "plan", 7: "plan",
@@ -39,7 +34,6 @@ SECTIONS: Mapping[int, str] = {
 DATA = 8
 LEAST_CONTEXT = 64
 CHUNK_ROWS = (1, 16)
-LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,6 +157,7 @@ class BundleReport:
     cores: tuple[CoreFacts, ...]
     self_test: SelfTestFacts | None
     ops: tuple[OpFacts, ...]
+    weights: tuple[MatrixFacts, ...]
     tensors: tuple[TensorFacts, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -172,6 +167,8 @@ class BundleReport:
             entry["bits_per_weight"] = part.bits_per_weight
         for entry, arena in zip(said["memory"], self.memory, strict=True):
             entry["bytes"] = arena.bytes
+        for entry, matrix in zip(said["weights"], self.weights, strict=True):
+            entry["bits_per_weight"] = matrix.bits_per_weight
         return said
 
 
@@ -180,9 +177,9 @@ def describe(built: Built) -> BundleReport:
     bitx = open_bitx(built.data)
     tested = self_test(bitx)
     plan, target = built.plan, built.target
-    tensors = _tensors(bitx, plan)
+    tensors = _tensors(bitx)
     ops = _ops(plan, bitx)
-    matrices = collections.Counter(_matrix_uses(plan, bitx))
+    uses = collections.Counter(_matrix_uses(plan, bitx))
     return BundleReport(
         model=built.facts,
         options=built.options,
@@ -195,10 +192,11 @@ def describe(built: Built) -> BundleReport:
         memory=_memory(plan, built.facts.context, target.pointer_bytes),
         steps=len({op.step for op in ops}),
         fusions=_fusions(plan),
-        matrices=tuple(dataclasses.replace(use, count=n) for use, n in matrices.items()),
-        cores=_cores(target, {use.kernel for use in matrices if use.kernel}),
+        matrices=tuple(dataclasses.replace(use, count=n) for use, n in uses.items()),
+        cores=_cores(target, {use.kernel for use in uses if use.kernel}),
         self_test=_self_test(tested) if tested else None,
         ops=ops,
+        weights=matrices(bitx),
         tensors=tensors,
     )  # fmt: skip
 
@@ -214,21 +212,16 @@ def _self_test(tested: SelfTest) -> SelfTestFacts:
 # ---- the file --------------------------------------------------------------------------------
 
 
-def _tensors(bitx: Bitx, plan: Plan) -> tuple[TensorFacts, ...]:
-    readers: dict[int, set[str]] = collections.defaultdict(set)
-    for op in plan.ops:
-        for operand in op.inputs:
-            if operand.is_tensor:
-                readers[operand.index].add(op.op.name)
-    return tuple(_tensor(tensor, readers[at]) for at, tensor in enumerate(bitx.tensors))
+def _tensors(bitx: Bitx) -> tuple[TensorFacts, ...]:
+    kinds = tensor_kinds(bitx)
+    return tuple(_tensor(tensor, kinds[at]) for at, tensor in enumerate(bitx.tensors))
 
 
-def _tensor(tensor: Tensor, readers: set[str]) -> TensorFacts:
-    layer = LAYER.search(tensor.name)
+def _tensor(tensor: Tensor, kind: str) -> TensorFacts:
     return TensorFacts(
         name=tensor.name,
-        kind=next(kind for op, kind in KINDS.items() if op in readers),
-        layer=int(layer[1]) if layer else None,
+        kind=kind,
+        layer=layer_of(tensor.name),
         shape=tensor.shape,
         dtype=tensor.dtype.name.lower(),
         layout=tensor.layout.name.lower(),
@@ -240,7 +233,7 @@ def _tensor(tensor: Tensor, readers: set[str]) -> TensorFacts:
 def _parts(bitx: Bitx, tensors: Sequence[TensorFacts]) -> tuple[Part, ...]:
     """Return weights by kind, then the other sections, what leads to them, and what is between."""
     parts = []
-    for kind in dict.fromkeys(KINDS.values()):
+    for kind in KINDS:
         own = [tensor for tensor in tensors if tensor.kind == kind]
         parts.append(
             Part(
@@ -330,7 +323,7 @@ def _weights(op: PlanOp) -> list[int]:
 def _kernel(op: PlanOp, bitx: Bitx) -> str | None:
     """Return the kernel family that serves an op; floats have none, their sums are portable C."""
     tensors = [bitx.tensors[at] for at in _weights(op)]
-    if op.op.name == "TernaryMatMul":
+    if op.op.name in ("TernaryMatMul", "GroupMatMul"):
         return f"gemv_s32_s8_{tensors[0].layout.name.lower()}"
     if op.op.name == "DenseMatMul" and tensors[0].dtype is Dtype.S8:
         return "gemv_s32_s8_s8"
@@ -339,7 +332,7 @@ def _kernel(op: PlanOp, bitx: Bitx) -> str | None:
 
 def _matrix_uses(plan: Plan, bitx: Bitx) -> Iterable[MatrixUse]:
     for op in plan.ops:
-        if op.op.name in ("TernaryMatMul", "DenseMatMul"):
+        if op.op.name in ("TernaryMatMul", "DenseMatMul", "GroupMatMul"):
             tensor = bitx.tensors[_weights(op)[0]]
             plain = tensor.layout is Layout.PLAIN
             stored = (tensor.dtype if plain else tensor.layout).name.lower()
@@ -348,7 +341,9 @@ def _matrix_uses(plan: Plan, bitx: Bitx) -> Iterable[MatrixUse]:
 
 def _fusions(plan: Plan) -> tuple[FusionCount, ...]:
     counts = collections.Counter(op.fusion for op in plan.ops if op.fusion)
-    return tuple(FusionCount(ops=FUSIONS[code], count=counts[code]) for code in sorted(counts))
+    return tuple(
+        FusionCount(ops=FUSIONS[code].names, count=counts[code]) for code in sorted(counts)
+    )
 
 
 def _cores(target: Target, families: set[str]) -> tuple[CoreFacts, ...]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from string import Template
 
-from bitexport.package.bundle import Built
-from bitexport.report.bundle import BundleReport, LayerSum, Part, describe
+from bitexport.report.bundle import BundleReport, LayerSum, Part
+from bitexport.report.matrices import LAYER, MatrixFacts
 
 PAGE, DATA = "report.html", "report.json"
 KIBI = 1024
@@ -19,12 +19,17 @@ Columns = Sequence[tuple[str, Format]]  # titles, and how cells become text
 
 NAMES: Mapping[str, str] = {
     "ternary": "ternary weights",
-    "embedding": "embedding and head",
+    "binary": "binary weights",
+    "int4": "int4 weights",
+    "int8": "int8 weights",
+    "float": "float weights",
     "tables": "RoPE tables",
     "scales": "weight scales",
 }
 # Weights have a colour each, everything else is grey.
-COLOURS = ("ternary", "embedding", "norms", "tables", "scales")
+COLOURS = (
+    "ternary", "binary", "int4", "int8", "float", "embedding", "head", "norms", "tables", "scales",
+)  # fmt: skip
 
 TEMPLATE = Template("""\
 <!DOCTYPE html>
@@ -38,10 +43,12 @@ TEMPLATE = Template("""\
 <style>
 :root { --page: #fcfcfb; --ink: #1a1a19; --soft: #62625d; --line: #dfded8; --box: #f3f2ee;
   --ternary: #2a78d6; --embedding: #1b9e77; --norms: #e0a100; --tables: #7a5cc8; --scales: #d4527e;
+  --binary: #123f7d; --int4: #5bb6e8; --int8: #0f8f9c; --float: #9c5f2e; --head: #6aa84f;
   --other: #a3a29b }
 @media (prefers-color-scheme: dark) {
 :root { --page: #181817; --ink: #ecebe6; --soft: #a3a29b; --line: #3a3a37; --box: #232322;
   --ternary: #4a94ea; --embedding: #2fb48c; --norms: #d9a520; --tables: #9a80e0; --scales: #e0719a;
+  --binary: #7db4f5; --int4: #2f89bb; --int8: #28b4c2; --float: #c98a55; --head: #8cc470;
   --other: #76756f } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 60rem; background: var(--page);
@@ -70,6 +77,11 @@ svg { display: block; width: 100%; margin: .75rem 0; overflow: visible }
 svg rect { stroke: var(--page); stroke-width: 1.5px }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums }
 .ternary { fill: var(--ternary); background: var(--ternary) }
+.binary { fill: var(--binary); background: var(--binary) }
+.int4 { fill: var(--int4); background: var(--int4) }
+.int8 { fill: var(--int8); background: var(--int8) }
+.float { fill: var(--float); background: var(--float) }
+.head { fill: var(--head); background: var(--head) }
 .embedding { fill: var(--embedding); background: var(--embedding) }
 .norms { fill: var(--norms); background: var(--norms) }
 .tables { fill: var(--tables); background: var(--tables) }
@@ -88,6 +100,12 @@ summary { cursor: pointer }
 $file_bar
 $file_table
 $layer_table
+<p>What each matrix of the graph is, and what it is multiplied with; runs of equal layers together.
+Here bits per weight count the scales too.</p>
+$matrix_table
+<details><summary>All $matrix_count matrices</summary>
+$all_matrices
+</details>
 <details><summary>All $tensor_count tensors</summary>
 $tensor_table
 </details>
@@ -123,9 +141,8 @@ holds the same facts, <code>manifest.json</code> the hash of this page.</p>
 """)
 
 
-def report_files(built: Built) -> dict[str, str]:
+def report_files(report: BundleReport) -> dict[str, str]:
     """Return the report of a bundle, texts by file name."""
-    report = describe(built)
     facts = json.dumps(report.as_json(), indent=1, sort_keys=True) + "\n"
     return {DATA: facts, PAGE: render_page(report)}
 
@@ -163,6 +180,12 @@ def render_page(report: BundleReport) -> str:
         file_bar=_file_bar(report),
         file_table=_file_table(report),
         layer_table=_layer_table(report),
+        matrix_table=_matrix_table(report),
+        matrix_count=_number(len(report.weights)),
+        all_matrices=_table(
+            [("matrix", _code), *_matrix_columns()],
+            [(matrix.name, *_matrix_cells(matrix)) for matrix in report.weights],
+        ),
         tensor_count=_number(len(report.tensors)),
         tensor_table=_table(
             [("tensor", _code), ("shape", _text), ("stored as", _text), ("layout", _text),
@@ -244,10 +267,42 @@ def _layer_table(report: BundleReport) -> str:
 
 
 def _layers(run: Sequence[LayerSum]) -> str:
-    first, last = run[0].layer, run[-1].layer
+    return _span([layer.layer for layer in run])
+
+
+def _span(layers: Sequence[int | None]) -> str:
+    first, last = layers[0], layers[-1]
     if first is None:
         return "outside"
     return str(first) if first == last else f"{first} to {last}"
+
+
+def _matrix_columns() -> Columns:
+    return [
+        ("shape", _text), ("numbers", _text), ("layout", _text), ("bits/weight", _bits),
+        ("scales", _text), ("activations", _text),
+    ]  # fmt: skip
+
+
+def _matrix_cells(matrix: MatrixFacts) -> tuple[object, ...]:
+    return (
+        list(matrix.shape), matrix.form, matrix.layout, matrix.bits_per_weight, matrix.scales,
+        matrix.activations,
+    )  # fmt: skip
+
+
+def _matrix_table(report: BundleReport) -> str:
+    """Return a row for each matrix of a run of equal layers."""
+    by_layer: dict[int | None, list[tuple[object, ...]]] = {}
+    for matrix in report.weights:
+        name = matrix.name[match.end() :] if (match := LAYER.search(matrix.name)) else matrix.name
+        cells = (name.removesuffix(".weight"), *_matrix_cells(matrix))
+        by_layer.setdefault(matrix.layer, []).append(cells)
+    rows: list[tuple[object, ...]] = []
+    for cells_of_layer, group in itertools.groupby(by_layer.items(), key=lambda item: item[1]):
+        span = _span([layer for layer, _ in group])
+        rows += [(span, *cells) for cells in cells_of_layer]
+    return _table([("layers", _text), ("matrix", _code), *_matrix_columns()], rows)
 
 
 def _arena_table(report: BundleReport) -> str:
@@ -300,7 +355,16 @@ def _fact_table(report: BundleReport) -> str:
         "vocabulary": f"{model.vocabulary:,}",
         "begin and end tokens": f"{'none' if model.bos is None else model.bos}; "
         + (", ".join(map(str, model.eos)) or "none"),
+        "container": model.container or "none",
+        "activations": f"{model.activations}: {model.activations_because}"
+        if model.activations
+        else "none",
         "--embedding": options.embedding or "as trained",
+        "--activations": options.activations or "as trained",
+        "--head-activations": options.head_activations or "as the layers",
+        "--precision": " ".join(f"{pattern}={form}" for pattern, form in options.precision)
+        or "as trained",
+        "--ternarize": options.ternarize or "no",
         "--kv-cache": options.cache,
         "--context": "the model's own" if options.context is None else f"{options.context:,}",
     }

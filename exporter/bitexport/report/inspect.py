@@ -13,35 +13,42 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from bitexport.checkpoints.folder import open_checkpoint
-from bitexport.checkpoints.safetensors_file import DTYPES, StoredTensor, read_header
+from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from bitexport.checkpoints.gguf_blocks import KINDS
+from bitexport.checkpoints.gguf_file import has_magic, read_file
+from bitexport.checkpoints.matrix import Kind
+from bitexport.checkpoints.safetensors_file import read_header
+from bitexport.checkpoints.stored_tensor import StoredTensor
 from bitexport.emit.manifest import DATA, MANIFEST, open_bundle
 from bitexport.errors import BitexportError, BundleError, CheckpointError
+from bitexport.models import recognise
+from bitexport.models.parts.decoder import read_config
+from bitexport.models.parts.options import Options
+from bitexport.report.matrices import matrices
 from bitexport_ref.bitx import Bitx, BitxError, check_hashes, open_bitx, provenance, self_test
 
 Facts = dict[str, Any]
 PACKED_LANES = 4
+FEW_BITS = {name for name, kind in KINDS.items() if kind in (Kind.TRITS, Kind.SIGNS)}
+GIVE = "give a checkpoint folder, a bundle, or a .gguf, .safetensors, .onnx or .bitx file"
 
 
 def inspect(path: Path) -> Facts:
     """Say what a path holds: a folder by what lies in it, a file by its suffix."""
     if not path.exists():
-        raise BitexportError(
-            f"{path}: no such file or folder",
-            hint="give a checkpoint folder, a bundle, or a .safetensors, .onnx or .bitx file",
-        )
+        raise BitexportError(f"{path}: no such file or folder", hint=GIVE)
     if path.is_dir():
         return _bundle(path) if (path / MANIFEST).is_file() else _checkpoint(path)
     readers: dict[str, Callable[[Path], Facts]] = {
         ".bitx": _bitx,
+        ".gguf": _gguf,
         ".onnx": _onnx,
         ".safetensors": _safetensors,
     }
+    if path.suffix not in readers and has_magic(path):
+        return _gguf(path)
     if path.suffix not in readers:
-        raise BitexportError(
-            f"{path}: not a kind of file that inspect knows",
-            hint="give a checkpoint folder, a bundle, or a .safetensors, .onnx or .bitx file",
-        )
+        raise BitexportError(f"{path}: not a kind of file that inspect knows", hint=GIVE)
     return readers[path.suffix](path)
 
 
@@ -49,9 +56,13 @@ def _checkpoint(path: Path) -> Facts:
     checkpoint = open_checkpoint(path)
     config = checkpoint.config
     quantization = config.get("quantization_config")
+    if isinstance(quantization, dict):
+        quantization = {key: value for key, value in quantization.items() if key != "types"}
     return {
         "kind": "checkpoint",
         "path": str(path),
+        "container": checkpoint.container,
+        **_family(checkpoint),
         "model_type": config.get("model_type"),
         "quantization": quantization,
         "config": {
@@ -63,6 +74,40 @@ def _checkpoint(path: Path) -> Facts:
     }
 
 
+def _family(checkpoint: Checkpoint) -> Facts:
+    """Say which family a checkpoint belongs to, or what keeps it from being built."""
+    try:
+        family = recognise(checkpoint)
+        found = read_config(checkpoint, family, Options()).quantization
+    except CheckpointError as error:
+        return {"not supported": f"{error} ({error.hint})"}
+    return {
+        "family": family.name,
+        "read as": found.scheme.value,
+        "activations": f"{found.activations}: {found.because}",
+    }
+
+
+def _gguf(path: Path) -> Facts:
+    """Say what a GGUF file holds; one that cannot be built is shown in its own words."""
+    file = read_file(path)
+    try:
+        return _checkpoint(path)
+    except CheckpointError as error:
+        return {
+            "kind": "checkpoint",
+            "path": str(path),
+            "container": "gguf",
+            "not supported": f"{error} ({error.hint})",
+            "metadata": {
+                key: value
+                for key, value in file.metadata.items()
+                if isinstance(value, int | float | str | bool)
+            },
+            **_tensors(list(file.tensors.values())),
+        }
+
+
 def _safetensors(path: Path) -> Facts:
     return {"kind": "safetensors", "path": str(path), **_tensors(list(read_header(path).values()))}
 
@@ -70,21 +115,33 @@ def _safetensors(path: Path) -> Facts:
 def _tensors(tensors: list[StoredTensor]) -> Facts:
     """Sum up a list of tensors; uint8 ones beside a scale hold four trits a byte."""
     names = {tensor.name for tensor in tensors}
-    packed = [t for t in tensors if t.dtype == "U8" and f"{t.name}_scale" in names]
+    weights = {True: 0, False: 0}
+    for tensor in tensors:
+        packed = tensor.dtype == "U8" and f"{tensor.name}_scale" in names
+        lanes = PACKED_LANES if packed else 1
+        weights[packed or tensor.dtype in FEW_BITS] += lanes * math.prod(tensor.shape)
+    renamed = any(tensor.stored_as for tensor in tensors)
     return {
-        "ternary_weights": sum(PACKED_LANES * math.prod(t.shape) for t in packed),
-        "other_weights": sum(math.prod(t.shape) for t in tensors if t not in packed),
-        "bytes": sum(math.prod(t.shape) * DTYPES[t.dtype].itemsize for t in tensors),
+        "ternary_weights": weights[True],
+        "other_weights": weights[False],
+        "bytes": sum(tensor.nbytes for tensor in tensors),
+        "types": dict(sorted(collections.Counter(tensor.dtype for tensor in tensors).items())),
         "tensors": [
-            {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "file": t.file.name}
-            for t in sorted(tensors, key=lambda tensor: tensor.name)
+            {
+                "name": tensor.name,
+                "dtype": tensor.dtype,
+                "shape": list(tensor.shape),
+                "file": tensor.file.name,
+                **({"stored_as": tensor.stored_as} if renamed else {}),
+            }
+            for tensor in sorted(tensors, key=lambda tensor: tensor.name)
         ],
     }
 
 
 def _bundle(path: Path) -> Facts:
     bundle = open_bundle(path)
-    manifest = bundle.manifest
+    manifest, held = bundle.manifest, _bitx(path / DATA)
     return {
         "kind": "bundle",
         "path": str(path),
@@ -95,7 +152,7 @@ def _bundle(path: Path) -> Facts:
             name: (path / name).stat().st_size if (path / name).is_file() else None
             for name in manifest["files"]
         },
-        "sections": _bitx(path / DATA)["sections"],
+        **{key: held[key] for key in ("sections", "matrices")},
     }
 
 
@@ -153,8 +210,25 @@ def _bitx(path: Path) -> Facts:
         "values": len(bitx.values),
         "self_test": tested and {"prompt": tested.prompt, "generated": tested.generated},
         "provenance": origin,
+        "matrices": _matrices(bitx),
         "layers": _weights(bitx),
     }
+
+
+def _matrices(bitx: Bitx) -> list[Facts]:
+    """Return what each matrix of the graph is, and what it is multiplied with."""
+    return [
+        {
+            "name": matrix.name,
+            "shape": list(matrix.shape),
+            "numbers": matrix.form,
+            "layout": matrix.layout,
+            "bits_per_weight": round(matrix.bits_per_weight, 3),
+            "scales": matrix.scales,
+            "activations": matrix.activations,
+        }
+        for matrix in matrices(bitx)
+    ]
 
 
 def _weights(bitx: Bitx) -> list[Facts]:

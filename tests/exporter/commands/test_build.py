@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -20,8 +21,10 @@ from tests.tiny_checkpoint import (
     stored_floats,
     write_json,
 )
+from tests.tiny_families import USUAL, write_family
 
 from bitexport.emit.manifest import Bundle, file_digests, open_bundle
+from bitexport.models.parts.options import Options
 
 Say = Callable[..., Result]
 Refuse = Callable[..., Result]
@@ -49,8 +52,54 @@ def test_options_are_in_the_manifest(tiny: Checkpoint, tmp_path: Path, said: Say
     more = ["--embedding", "q8", "--kv-cache", "f32", "--context", 32]
     assert said(*words(tiny.path, tmp_path / "out", *more)).exit_code == 0
     manifest = open_bundle(tmp_path / "out", check_files=True).manifest
-    assert manifest["options"] == {"embedding": "q8", "cache": "f32", "context": 32}
+    assert manifest["options"] == {
+        "embedding": "q8", "cache": "f32", "context": 32, "activations": None,
+        "head_activations": None, "precision": [], "family": None, "container": None,
+        "ternarize": None, "keep_float": False,
+    }  # fmt: skip
     assert manifest["model"]["context"] == 32
+
+
+def test_every_choice_is_in_manifest_and_report(
+    tmp_path: Path, said: Say, bundles: dict[str, Bundle]
+) -> None:
+    path = write_family(tmp_path / "model", "llama")
+    more = ["--embedding", "q4", "--activations", "int16", "--head-activations", "int8",
+            "--precision", "lm_head=q8", "--precision", "model.embed_*=q4", "--family", "llama",
+            "--container", "safetensors", "--no-selftest"]  # fmt: skip
+    result = said(*words(path, tmp_path / "out", *more))
+    assert result.exit_code == 0, result.output
+    chosen = open_bundle(tmp_path / "out", check_files=True).manifest["options"]
+    assert chosen == {
+        "embedding": "q4", "cache": "f16", "context": None, "activations": "int16",
+        "head_activations": "int8", "precision": [["lm_head", "q8"], ["model.embed_*", "q4"]],
+        "family": "llama", "container": "safetensors", "ternarize": None, "keep_float": False,
+    }  # fmt: skip
+    assert chosen.keys() == bundles["tiny"].manifest["options"].keys()
+    assert chosen.keys() == {field.name for field in dataclasses.fields(Options)}
+    report = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "lm_head=q8 model.embed_*=q4" in report
+    assert "int16: --activations int16" in report
+
+
+def test_it_says_what_it_found_and_what_it_made_of_it(tmp_path: Path, said: Say) -> None:
+    path = write_family(tmp_path / "model", "qwen3")
+    result = said(*words(path, tmp_path / "out", "--precision", "lm_head=q8"))
+    for line in (
+        "safetensors, family qwen3; activations int16: only the weights were quantized in training",
+        "14 ternary matrices, one scale, activations int16 per token",
+        "1 int8 matrix, a scale for each row, activations int16 per token",
+        "1 f32 matrix",
+    ):
+        assert f"\n{line}\n" in f"\n{result.stderr}", result.stderr
+
+
+@pytest.mark.parametrize("family", USUAL)
+def test_every_family_is_built(family: str, tmp_path: Path, said: Say) -> None:
+    path = write_family(tmp_path / "model", family)
+    assert said(*words(path, tmp_path / "out")).exit_code == 0
+    model = open_bundle(tmp_path / "out", check_files=True).manifest["model"]
+    assert (model["family"], model["container"]) == (family, "safetensors")
 
 
 def test_shards_give_the_bundle_of_the_single_file(
@@ -99,7 +148,6 @@ def test_without_an_archiver_nothing_is_left(
 SCALE = "model.layers.0.mlp.up_proj.weight_scale"
 WEIGHT = "model.layers.0.mlp.up_proj.weight"
 BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "tokenizer_missing": (lambda p: (p / "tokenizer.json").unlink(), "tokenizer.json: no such"),
     "tokenizer_broken": (lambda p: (p / "tokenizer.json").write_text("{"), "tokenizer.json"),
     "config_missing": (lambda p: (p / "config.json").unlink(), "config.json"),
     "config_broken": (lambda p: (p / "config.json").write_text("{"), "config.json"),
@@ -109,8 +157,12 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: (p / "model.safetensors").write_bytes(
             (p / "model.safetensors").read_bytes()[:-1]), "model.safetensors"),
     "shard_outside": (
-        lambda p: write_json(p / "model.safetensors.index.json", {"weight_map": {"x": "../x"}}),
+        lambda p: (write_json(p / "model.safetensors.index.json", {"weight_map": {"x": "../x"}}),
+                   (p / "model.safetensors").unlink()),
         "`../x`"),
+    "two_containers": (
+        lambda p: write_json(p / "model.safetensors.index.json", {"weight_map": {}}),
+        "as sharded safetensors and as safetensors"),
     "float_model": (lambda p: edit_config(p, quantization_config=None), "float model"),
     "unknown_model_type": (lambda p: edit_config(p, model_type="gpt2"), "`gpt2`"),
     "unknown_activation": (lambda p: edit_config(p, hidden_act="gelu"), "`gelu`"),
@@ -180,7 +232,14 @@ def test_an_output_that_exists_is_exit_1_and_stays(
         ["build", "x"],
         ["build", "x", "--target", "arm64"],
         ["build", "x", "-o", "y"],
-        ["build", "x", "--target", "arm64", "-o", "y", "--embedding", "q4"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--embedding", "q5"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--activations", "int7"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--precision", "lm_head"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--precision", "=q8"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--precision", "lm_head=q5"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--family", "gpt2"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--container", "zip"],
+        ["build", "x", "--target", "arm64", "-o", "y", "--ternarize", "absmax"],
         ["build", "x", "--target", "arm64", "-o", "y", "--context", "1"],
         ["build", "x", "--target", "arm64", "-o", "y", "--context", "many"],
         ["build", "x", "y", "--target", "arm64", "-o", "z"],
@@ -200,7 +259,7 @@ def test_the_program_itself_refuses_without_a_traceback(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"error: {tmp_path}/config.json: ")
+    assert done.stderr.startswith(f"error: {tmp_path}: holds neither model.safetensors ")
     assert "\n\nhint: " in done.stderr
 
 

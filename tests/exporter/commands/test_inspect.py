@@ -54,4 +54,4 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(
 
 
 def test_a_folder_that_is_neither_is_exit_3(tmp_path: Path, refused: Refuse) -> None:
-    refused(3, "config.json", "inspect", tmp_path)
+    refused(3, "holds neither model.safetensors", "inspect", tmp_path)

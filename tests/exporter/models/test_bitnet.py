@@ -23,11 +23,11 @@ from tests.tiny_checkpoint import (
     write_safetensors,
 )
 
-from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.errors import CheckpointError
 from bitexport.models import build_model, families
 from bitexport.models.parts.facts import Facts
-from bitexport.models.parts.options import Embedding, Options
+from bitexport.models.parts.options import Form, Options
 from bitexport.models.parts.stored import stored_matrices
 from bitexport.ops import type_of
 
@@ -36,6 +36,7 @@ LAYER = {
     "Attend": 1, "Relu": 1, "Mul": 2, "Add": 2,
 }  # fmt: skip
 HEAD = {
+    "q4": {"GroupEmbed": 1, "QuantizeRows": 1, "GroupMatMul": 1},
     "bf16": {"EmbedBf16": 1, "DenseMatMulBf16": 1},
     "f32": {"EmbedF32": 1, "DenseMatMulF32": 1},
     "q8": {"EmbedQ8": 1, "QuantizeRows": 1, "DenseMatMulQ8": 1, "Rescale": 1},
@@ -69,8 +70,8 @@ def refused(path: Path, *names: str, **options: Any) -> None:
 # ---- the graph -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("embedding", ["f32", "bf16", "q8"])
-def test_the_graph_has_the_ops_of_every_layer(each: Checkpoint, embedding: Embedding) -> None:
+@pytest.mark.parametrize("embedding", ["f32", "bf16", "q8", "q4"])
+def test_the_graph_has_the_ops_of_every_layer(each: Checkpoint, embedding: Form) -> None:
     model, _ = build(each.path, embedding=embedding)
     expected = collections.Counter(HEAD[embedding])
     expected.update({"Shape": 1, "RmsNorm": 1})
@@ -115,6 +116,7 @@ def test_attributes_are_those_of_the_config(tiny: Checkpoint) -> None:
     attend = {name: a.value for name, a in nodes["Attend"].attributes.items()}
     assert attend == {"heads": 4, "kv_heads": 2, "scale": 0.25}
     assert nodes["RmsNorm"].attributes["epsilon"].value == 1e-05
+    assert nodes["RmsNorm"].attributes["heads"].value == 1
 
 
 def test_every_weight_is_that_of_the_checkpoint(each: Checkpoint) -> None:
@@ -127,15 +129,20 @@ def test_every_weight_is_that_of_the_checkpoint(each: Checkpoint) -> None:
         assert matrix.floats(0, matrix.rows).tobytes() == floats.tobytes()
 
 
+@pytest.mark.parametrize("form", [None, "f32"])
 @pytest.mark.parametrize("dtype", ["F32", "F16"])
-def test_floats_of_any_dtype_are_widened_exactly(broken: Path, dtype: str) -> None:
+def test_floats_of_any_dtype_are_kept_or_widened_exactly(
+    broken: Path, dtype: str, form: Form | None
+) -> None:
     values = np.random.default_rng(6).standard_normal((96, 64))
     name = "model.embed_tokens.weight"
     replace_tensor(broken, name, stored_floats(values, dtype))
     kind = {"F32": np.float32, "F16": np.float16}[dtype]
-    stored = stored_matrices(build(broken)[0])[name]
-    assert stored.dtype is ir.DataType.FLOAT
-    assert b"".join(stored.chunks()) == values.astype(kind).astype(np.float32).tobytes()
+    stored = stored_matrices(build(broken, embedding=form)[0])[name]
+    kept = form is None and dtype == "F16"
+    assert stored.dtype is (ir.DataType.FLOAT16 if kept else ir.DataType.FLOAT)
+    expected = values.astype(kind).astype(kind if kept else np.float32)
+    assert b"".join(stored.chunks()) == expected.tobytes()
 
 
 def test_an_embedding_in_bf16_is_kept_bit_for_bit(tiny: Checkpoint) -> None:
@@ -159,6 +166,8 @@ def test_facts_are_those_of_the_config(tiny: Checkpoint) -> None:
     assert facts == Facts(
         name="tiny", family="bitnet", vocabulary=96, context=64, hidden=64, layers=2, heads=4,
         kv_heads=2, head_size=16, bos=1, eos=(2,), tokens="input_ids", logits="logits",
+        container="safetensors", activations="int8",
+        activations_because="as autobitlinear of `quantization_config` was trained",
     )  # fmt: skip
 
 
@@ -225,10 +234,10 @@ def test_a_context_beyond_the_model_s_is_refused(tiny: Checkpoint) -> None:
 
 
 def test_another_model_type_is_refused_with_the_ones_there_are(broken: Path) -> None:
-    for model_type in ("llama", "Bitnet", "parts", "parts.builder", "__init__", "", 3, ["bitnet"]):
+    for model_type in ("gpt2", "Bitnet", "parts", "parts.builder", "__init__", "", 3, ["bitnet"]):
         edit_config(broken, model_type=model_type)
         refused(broken, "config.json", f"model_type `{model_type}` is not supported")
-    assert families() == ["bitnet"]
+    assert list(families()) == ["bitnet", "bitnet_llama", "llama", "qwen2", "qwen3"]
 
 
 def test_a_config_without_model_type_is_refused(broken: Path) -> None:
@@ -239,15 +248,14 @@ def test_a_config_without_model_type_is_refused(broken: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("hidden_act", "silu"),
+        ("hidden_act", "gelu"),
         ("hidden_act", "relu"),
         ("hidden_act", None),
         ("hidden_act", ["relu2"]),
-        ("attention_bias", True),
-        ("tie_word_embeddings", False),
-        ("tie_word_embeddings", None),
-        ("rope_scaling", {"type": "linear", "factor": 2.0}),
-        ("rope_parameters", {"rope_type": "yarn", "factor": 4.0}),
+        ("attention_bias", "yes"),
+        ("tie_word_embeddings", "yes"),
+        ("rope_scaling", {"type": "dynamic", "factor": 2.0}),
+        ("rope_parameters", {"rope_type": "longrope", "factor": 4.0}),
         ("rope_parameters", ["default"]),
         ("rope_parameters", {"rope_theta": "much"}),
         ("rope_parameters", {"rope_theta": -1.0}),
@@ -266,12 +274,13 @@ def test_what_would_be_another_computation_is_refused(
     [
         ("quant_method", "gptq"),
         ("quant_method", None),
-        ("linear_class", "bitlinear"),
-        ("linear_class", None),
-        ("quantization_mode", "online"),
-        ("quantization_mode", None),
-        ("use_rms_norm", True),
-        ("modules_to_not_convert", ["lm_head"]),
+        ("linear_class", "linear"),
+        ("quantization_mode", "sometimes"),
+        ("use_rms_norm", "yes"),
+        ("modules_to_not_convert", "lm_head"),
+        ("modules_to_not_convert", [3]),
+        ("modules_to_not_convert", ["("]),
+        ("modules_to_not_convert", []),
     ],
 )
 def test_another_quantization_is_refused(broken: Path, key: str, value: object) -> None:
@@ -280,10 +289,24 @@ def test_another_quantization_is_refused(broken: Path, key: str, value: object) 
     refused(broken, "config.json", f"`quantization_config.{key}`")
 
 
-@pytest.mark.parametrize("value", [None, "bitnet", []])
-def test_a_float_model_is_refused(broken: Path, value: object) -> None:
-    edit_config(broken, quantization_config=value)
+@pytest.mark.parametrize("key", ["attention_bias", "tie_word_embeddings"])
+def test_a_key_that_promises_other_tensors_is_refused_by_the_one_that_is_missing(
+    broken: Path, key: str
+) -> None:
+    edit_config(broken, **{key: key == "attention_bias"})
+    missing = {"attention_bias": "model.layers.0.self_attn.q_proj.bias"}.get(key, "lm_head.weight")
+    refused(broken, f"tensor `{missing}` is missing")
+
+
+def test_a_float_model_is_refused(broken: Path) -> None:
+    edit_config(broken, quantization_config=None)
     refused(broken, "config.json", "float model")
+
+
+@pytest.mark.parametrize("value", ["bitnet", []])
+def test_a_quantization_that_is_no_object_is_refused(broken: Path, value: object) -> None:
+    edit_config(broken, quantization_config=value)
+    refused(broken, "config.json", "`quantization_config`")
 
 
 SIZES = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import onnx
 import pytest
-from tests.tiny_checkpoint import Checkpoint
+from tests.gguf_bytes import Raw, write_model
+from tests.tiny_checkpoint import Checkpoint, edit_config
+from tests.tiny_families import USUAL, write_family
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError
@@ -106,3 +108,68 @@ def test_records_are_rendered_as_columns() -> None:
         "kind: x", "rows:", "  name  n", "  a     1", "  long  22", "list:", "  1", "  b",
         "table:", "  k: null", "empty:",
     ]  # fmt: skip
+
+
+# ---- checkpoints: container, family, types ---------------------------------------------------
+
+
+@pytest.mark.parametrize("family", USUAL)
+def test_a_checkpoint_says_its_container_and_family(family: str, tmp_path: Path) -> None:
+    facts = inspect(write_family(tmp_path, family))
+    assert (facts["container"], facts["family"]) == ("safetensors", family)
+    assert facts["activations"].startswith("int16: " if family == "qwen3" else "int8: ")
+    assert "not supported" not in facts
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model_type": "gpt2"}, "model_type `gpt2` is not supported"),
+        ({"hidden_act": "gelu"}, "`hidden_act` is `gelu`"),
+        ({"logit_scale": 0.5}, "`logit_scale` is `0.5`"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_built_is_shown_with_the_reason(
+    changes: dict[str, object], why: str, tmp_path: Path
+) -> None:
+    path = write_family(tmp_path, "llama")
+    edit_config(path, **changes)
+    facts = inspect(path)
+    assert why in facts["not supported"]
+    assert "family" not in facts
+    assert f"not supported: {facts['not supported']}\n" in render(facts)
+    assert len(facts["tensors"]) > 20
+
+
+def gguf_with(architecture: str, path: Path) -> Path:
+    """Write a GGUF file with one ternary matrix, all zeros."""
+    trits = Raw(35, (256, 256), b"".join(b"\x55" * 64 + b"\x00\x3c" for _ in range(256)))
+    return write_model(path, architecture, {"blk.0.attn_q.weight": trits})
+
+
+def test_a_gguf_file_shows_the_type_of_every_tensor(tmp_path: Path) -> None:
+    path = gguf_with("llama", tmp_path / "model.gguf")
+    facts = inspect(path)
+    assert (facts["kind"], facts["container"]) == ("checkpoint", "gguf")
+    assert facts["types"] == {"F32": 1, "TQ2_0": 1}
+    assert (facts["ternary_weights"], facts["other_weights"]) == (256 * 256, 24 * 256)
+    assert facts["tensors"] == [
+        {"name": "model.embed_tokens.weight", "dtype": "F32", "shape": [24, 256],
+         "file": "model.gguf", "stored_as": "token_embd.weight"},
+        {"name": "model.layers.0.self_attn.q_proj.weight", "dtype": "TQ2_0", "shape": [256, 256],
+         "file": "model.gguf", "stored_as": "blk.0.attn_q.weight"},
+    ]  # fmt: skip
+    assert "input_layernorm.weight` is missing" in facts["not supported"]
+    other = shutil.copy(path, tmp_path / "weights")
+    assert inspect(other)["tensors"][0]["file"] == "weights"
+
+
+def test_a_gguf_file_of_another_architecture_is_shown_in_its_own_words(tmp_path: Path) -> None:
+    facts = inspect(gguf_with("falcon", tmp_path / "model.gguf"))
+    assert "`general.architecture` is `falcon`" in facts["not supported"]
+    assert facts["metadata"]["falcon.block_count"] == 1
+    assert [tensor["name"] for tensor in facts["tensors"]] == [
+        "blk.0.attn_q.weight", "token_embd.weight",
+    ]  # fmt: skip
+    assert json.loads(json.dumps(facts)) == facts
+    assert render(facts)

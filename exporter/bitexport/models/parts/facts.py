@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The facts section of the file (targets/FORMAT.md, section 3.1)."""
+    """The facts section of the file (targets/FORMAT.md, section 3.1), and what it does not keep."""
 
     name: str
     family: str
@@ -22,3 +22,8 @@ class Facts:
     eos: tuple[int, ...] = ()
     tokens: str | None = None
     logits: str | None = None
+    container: str = ""
+    """What the checkpoint was stored in."""
+    activations: str = ""
+    """What layers of small integers multiply."""
+    activations_because: str = ""
