@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.formats import tiny_bitx as tiny
 from tests.formats.tiny_bitx import (
+    BF16,
     CALL,
     CONTEXT,
     DATA,
@@ -432,7 +433,7 @@ def tensor_dtype_is_unknown(model: Bitx) -> None:
 
 @in_model(10, UNSUPPORTED)
 def tensor_layout_is_unknown(model: Bitx) -> None:
-    model.tensor("query.weight").layout = 2
+    model.tensor("query.weight").layout = 4
 
 
 @in_model(10)
@@ -444,6 +445,17 @@ def p2r_tensor_is_not_of_bytes(model: Bitx) -> None:
 def p2r_tensor_has_rank_1(model: Bitx) -> None:
     tensor = model.tensor("query.weight")
     tensor.rank, tensor.shape = 1, [256, 0, 0, 0]
+
+
+@in_model(10)
+def b1r_tensor_is_not_of_bytes(model: Bitx) -> None:
+    model.tensor("binary.weight").dtype = S8
+
+
+@in_model(10)
+def q4r_tensor_has_rank_1(model: Bitx) -> None:
+    tensor = model.tensor("groups.table")
+    tensor.rank, tensor.shape = 1, [384, 0, 0, 0]
 
 
 # Rule 11.
@@ -490,6 +502,37 @@ def p2r_shape_wraps_around(model: Bitx) -> None:
 @in_model(12)
 def p2r_rows_are_not_padded(model: Bitx) -> None:
     model.tensor("key.weight").bytes //= 2
+
+
+@in_model(12)
+def b1r_shape_wraps_around(model: Bitx) -> None:
+    model.tensor("up2.weight").shape[:2] = [0xFFFFFFFF, 0xFFFFFFFF]
+
+
+@in_model(12)
+def q4r_shape_wraps_around(model: Bitx) -> None:
+    tensor = model.tensor("groups.table")
+    tensor.shape[:2], tensor.bytes = [0xFFFFFFFF, 0xFFFFFFFF], 0
+
+
+@in_model(12)
+def b1r_rows_are_not_padded(model: Bitx) -> None:
+    model.tensor("binary.weight").bytes //= 2
+
+
+@in_model(12)
+def b1r_tensor_has_the_bytes_of_p2r(model: Bitx) -> None:
+    model.tensor("up2.weight").bytes *= 2
+
+
+@in_model(12)
+def q4r_tensor_has_the_bytes_of_p2r(model: Bitx) -> None:
+    model.tensor("groups.table").bytes //= 2
+
+
+@in_model(12)
+def q4r_tensor_has_a_row_more(model: Bitx) -> None:
+    model.tensor("groups.table").shape[0] += 1
 
 
 # Rule 13.
@@ -634,8 +677,8 @@ def op_code_is_0(model: Bitx) -> None:
 
 
 @in_model(17, UNSUPPORTED)
-def op_code_is_13(model: Bitx) -> None:
-    model.ops[5].code = 13
+def op_code_is_19(model: Bitx) -> None:
+    model.ops[5].code = 19
 
 
 @in_model(17)
@@ -646,6 +689,21 @@ def unused_attribute_is_not_0(model: Bitx) -> None:
 @in_model(17)
 def attribute_behind_those_of_the_op_is_not_0(model: Bitx) -> None:
     model.op("Rope").attributes[1] = 1
+
+
+@in_model(17)
+def attribute_behind_a_group_is_not_0(model: Bitx) -> None:
+    model.op("GroupMatMul").attributes[1] = 16
+
+
+@in_model(17)
+def op_without_attributes_has_one(model: Bitx) -> None:
+    model.op("Silu").attributes[0] = 1
+
+
+@in_model(17)
+def norm_has_a_third_attribute(model: Bitx) -> None:
+    model.op("RmsNorm").attributes[2] = 1
 
 
 # Rule 18.
@@ -675,6 +733,24 @@ def operands_end_before_the_last_op(model: Bitx) -> None:
 @in_model(18)
 def operand_belongs_to_no_op(model: Bitx) -> None:
     model.operands.append((VALUE, 0))
+
+
+@in_model(18)
+def group_matmul_has_an_input_too_many(model: Bitx) -> None:
+    grouped = model.op("GroupMatMul", 2)
+    grouped.inputs, grouped.outputs = 6, 0
+
+
+@in_model(18)
+def group_matmul_has_an_input_too_few(model: Bitx) -> None:
+    grouped = model.op("GroupMatMul")
+    grouped.inputs, grouped.outputs = 3, 2
+
+
+@in_model(18)
+def int16_codes_have_no_scale(model: Bitx) -> None:
+    quantize = model.op("QuantizeRowsInt16")
+    quantize.inputs, quantize.outputs = 2, 2
 
 
 # Rule 19.
@@ -775,12 +851,183 @@ def output_has_fixed_rows_and_its_input_has_not(model: Bitx) -> None:
     model.value("key.sum").row_kind, model.value("key.sum").rows = FIXED, 3
 
 
+def group_faults() -> dict[str, int]:
+    """Return groups that are none."""
+    return {"0": 0, "1": 1, "24": 24, "larger_than_4096": 4112, "huge": 0xFFFFFFF0}
+
+
+def register_group_faults() -> None:
+    """Break the group of every op that has one."""
+    for op in ("GroupEmbed", "GroupMatMul", "QuantizeGroups"):
+        for name, group in group_faults().items():
+
+            def write(op: str = op, group: int = group) -> bytes:
+                model = tiny.tiny()
+                model.op(op).attributes[0] = group
+                return model.write()
+
+            FAULTS.append(Fault(f"group_of_{op}_is_{name}", 19, FORMAT, write))
+
+
+register_group_faults()
+
+
+@in_model(19)
+def group_asks_for_other_scales_of_the_weight(model: Bitx) -> None:
+    model.op("GroupMatMul", 2).attributes[0] = 32
+
+
+@in_model(19)
+def scales_of_groups_are_those_of_other_rows(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 2), 2, TENSOR, "gate2.scale")
+
+
+@in_model(19)
+def scales_of_groups_have_rank_1(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul"), 2, TENSOR, "embedding.scale")
+
+
+@in_model(19)
+def scales_of_groups_are_bf16(model: Bitx) -> None:
+    model.tensor("down2.scale").dtype = BF16
+
+
+@in_model(19)
+def scales_of_groups_are_packed(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 1), 2, TENSOR, "gate2.weight")
+
+
+@in_model(19)
+def scales_of_groups_are_a_value(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 1), 2, VALUE, "grouped.scale")
+
+
+@in_model(19)
+def group_matmul_has_plain_weights(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul"), 1, TENSOR, "dense.weight")
+
+
+@in_model(19)
+def group_matmul_reads_floats(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul"), 0, VALUE, "dense")
+
+
+@in_model(19)
+def group_matmul_weight_is_too_narrow(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 2), 1, TENSOR, "fine.weight")
+
+
+@in_model(19)
+def low_codes_have_other_columns(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 2), 4, VALUE, "fine.low")
+
+
+@in_model(19)
+def low_codes_are_floats(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 2), 4, VALUE, "gated2")
+
+
+@in_model(19)
+def scale_of_the_codes_is_none(model: Bitx) -> None:
+    model.set_operand(model.op("GroupMatMul", 2), 3, VALUE, "silu")
+
+
+@in_model(19)
+def quantized_groups_have_a_scale_too_many(model: Bitx) -> None:
+    model.value("grouped.scale").columns = 2
+
+
+@in_model(19)
+def int4_codes_have_two_scales(model: Bitx) -> None:
+    model.value("four.scale").columns = 2
+
+
+@in_model(19)
+def int4_codes_are_of_other_columns(model: Bitx) -> None:
+    model.value("four.q").columns *= 2
+
+
+@in_model(19)
+def low_codes_are_of_other_columns_than_the_high(model: Bitx) -> None:
+    model.value("inner2.low").columns = 16
+
+
+@in_model(19)
+def low_codes_are_of_32_bits(model: Bitx) -> None:
+    model.value("inner2.low").dtype = S32
+
+
+@in_model(19)
+def low_codes_have_other_rows_than_the_high(model: Bitx) -> None:
+    model.value("inner2.low").row_kind = CALL
+
+
+@in_model(19)
+def scale_of_int16_codes_is_an_integer(model: Bitx) -> None:
+    model.value("inner2.scale").dtype = S32
+
+
+@in_model(19)
+def rescale_adds_low_sums_that_are_floats(model: Bitx) -> None:
+    rescale = model.op("Rescale", 8)
+    assert rescale.inputs == 4
+    model.set_operand(rescale, 3, VALUE, "headed")
+
+
+@in_model(19)
+def rescale_adds_low_sums_of_other_columns(model: Bitx) -> None:
+    model.set_operand(model.op("Rescale", 8), 3, VALUE, "logits.sum")
+
+
+@in_model(19)
+def ternary_matmul_has_weights_of_4_bits(model: Bitx) -> None:
+    model.set_operand(model.op("TernaryMatMul"), 1, TENSOR, "gate2.weight")
+
+
+@in_model(19)
+def norm_has_no_heads(model: Bitx) -> None:
+    model.op("RmsNorm", 4).attributes[1] = 0
+
+
+@in_model(19)
+def norm_heads_do_not_divide_the_columns(model: Bitx) -> None:
+    tensor = model.tensor("headed.norm")
+    tensor.shape[0], tensor.bytes = 5, 20
+    model.data[tensor.at + 20 : tensor.at + 32] = bytes(12)
+    model.op("RmsNorm", 4).attributes[1] = 3
+
+
+@in_model(19)
+def norm_weight_is_that_of_the_row(model: Bitx) -> None:
+    model.set_operand(model.op("RmsNorm", 4), 1, TENSOR, "head.norm")
+
+
+@in_model(19)
+def silu_makes_other_columns(model: Bitx) -> None:
+    model.value("silu").columns //= 2
+
+
+@in_model(19)
+def group_embed_reads_floats(model: Bitx) -> None:
+    model.set_operand(model.op("GroupEmbed"), 0, VALUE, "x2")
+
+
+@in_model(19)
+def group_embed_has_a_plain_table(model: Bitx) -> None:
+    model.set_operand(model.op("GroupEmbed"), 1, TENSOR, "embedding")
+
+
+@in_model(19)
+def group_embed_has_the_scales_of_another_table(model: Bitx) -> None:
+    model.set_operand(model.op("GroupEmbed"), 2, TENSOR, "gate2.scale")
+
+
 # Rule 20.
 
 
 @in_model(20)
 def fusion_is_unknown(model: Bitx) -> None:
-    model.op("RmsNorm").fusion = 5
+    model.op("RmsNorm").fusion = 8
 
 
 @in_model(20)
@@ -843,6 +1090,86 @@ def square_of_a_fusion_is_squared_again(model: Bitx) -> None:
 @in_model(20)
 def value_inside_a_fusion_is_used_elsewhere(model: Bitx) -> None:
     model.set_operand(model.op("Add"), 0, VALUE, "attention.h")
+
+
+@in_model(20)
+def fused_norm_has_two_heads(model: Bitx) -> None:
+    norm = model.op("RmsNorm")
+    norm.attributes[1] = 2
+    model.set_operand(norm, 1, TENSOR, "headed.norm")
+
+
+def without_the_first_product(model: Bitx, product: str, occurrence: int, fusion: int) -> None:
+    """Fuse only the second product with a Rescale that takes both, its own sums first."""
+    first, second = model.op(product, occurrence), model.op(product, occurrence + 1)
+    rescale = model.ops[model.ops.index(second) + 1]
+    first.fusion = first.covers = 0
+    model.values[model.operand(first, 2)[1]].fused_slot = len(model.values) - 1
+    second.fusion, second.covers = fusion, 2
+    high, low = model.operand(rescale, 0), model.operand(rescale, 3)
+    model.operands[rescale.first], model.operands[rescale.first + 3] = low, high
+
+
+@in_model(20)
+def fused_rescale_of_one_ternary_product_has_a_low_sum(model: Bitx) -> None:
+    without_the_first_product(model, "TernaryMatMul", 8, 2)
+
+
+@in_model(20)
+def fused_rescale_of_one_dense_product_has_a_low_sum(model: Bitx) -> None:
+    without_the_first_product(model, "DenseMatMul", 0, 3)
+
+
+@in_model(20)
+def fused_silu_comes_second(model: Bitx) -> None:
+    gate = model.op("Mul", 2)
+    model.set_operand(gate, 0, VALUE, "up2")
+    model.set_operand(gate, 1, VALUE, "silu")
+
+
+@in_model(20)
+def fused_silu_is_squared(model: Bitx) -> None:
+    model.set_operand(model.op("Mul", 2), 1, VALUE, "silu")
+
+
+@in_model(20)
+def fused_products_have_two_ternary_weights(model: Bitx) -> None:
+    model.set_operand(model.op("TernaryMatMul", 9), 1, TENSOR, "binary.weight")
+
+
+@in_model(20)
+def fused_products_have_two_dense_weights(model: Bitx) -> None:
+    weight = model.tensor("dense.weight")
+    model.tensors.append(dataclasses.replace(weight, name=model.string("another")))
+    model.tensors[-1].at = len(model.data) + -len(model.data) % 64
+    model.data += bytes(-len(model.data) % 64 + weight.bytes)
+    model.set_operand(model.op("DenseMatMul", 1), 1, TENSOR, "another")
+
+
+@in_model(20)
+def fused_products_change_places(model: Bitx) -> None:
+    rescale = model.op("Rescale", 8)
+    model.set_operand(rescale, 0, VALUE, "fine.low_sum")
+    model.set_operand(rescale, 3, VALUE, "fine.sum")
+
+
+@in_model(20)
+def fused_products_are_one(model: Bitx) -> None:
+    model.set_operand(model.op("Rescale", 9), 3, VALUE, "dense.sum")
+
+
+@in_model(20)
+def fused_rescale_of_two_products_takes_one(model: Bitx) -> None:
+    rescale = model.op("Rescale", 8)
+    del model.operands[rescale.first + 3]
+    rescale.inputs = 3
+    for later in model.ops[model.ops.index(rescale) + 1 :]:
+        later.first -= 1
+
+
+@in_model(20)
+def low_sum_inside_a_fusion_has_a_fused_slot(model: Bitx) -> None:
+    model.value("fine.low_sum").fused_slot = model.value("fine.low").fused_slot
 
 
 # Rule 21.

@@ -24,7 +24,8 @@ RECORD_BYTES = {FACTS: 96, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8}
 
 F32, F16, BF16, S8, U8, S32 = 1, 2, 3, 4, 5, 6
 ELEMENT_BYTES = {F32: 4, F16: 2, BF16: 2, S8: 1, U8: 1, S32: 4}
-PLAIN, P2R = 0, 1
+PLAIN, P2R, B1R, Q4R = 0, 1, 2, 3
+TILE_ROWS = {P2R: 16, B1R: 32, Q4R: 8}
 FIXED, CALL, KEPT, CONTEXT = 0, 1, 2, 3
 INTERNAL, INPUT, OUTPUT, STATE = 0, 1, 2, 3
 VALUE, TENSOR = 1, 2
@@ -33,15 +34,20 @@ LAST_FIELD = 3  # of a p2r byte: holds its weight in two's complement
 CODES = {
     "Embed": 1, "RmsNorm": 2, "QuantizeRows": 3, "TernaryMatMul": 4, "DenseMatMul": 5,
     "Rescale": 6, "Rope": 7, "AppendCache": 8, "Attend": 9, "Relu": 10, "Add": 11, "Mul": 12,
+    "Silu": 13, "QuantizeRowsInt4": 14, "QuantizeRowsInt16": 15, "QuantizeGroups": 16,
+    "GroupMatMul": 17, "GroupEmbed": 18,
 }  # fmt: skip
 FUSIONS = {
     ("RmsNorm", "QuantizeRows"): 1,
     ("TernaryMatMul", "Rescale"): 2,
     ("DenseMatMul", "Rescale"): 3,
     ("Relu", "Mul", "Mul"): 4,
+    ("Silu", "Mul"): 5,
+    ("TernaryMatMul", "TernaryMatMul", "Rescale"): 6,
+    ("DenseMatMul", "DenseMatMul", "Rescale"): 7,
 }
 
-VOCABULARY, WIDTH, INNER, SIZE, HEADS, KV_HEADS, POSITIONS = 48, 16, 32, 8, 2, 1, 24
+VOCABULARY, WIDTH, INNER, SIZE, HEADS, KV_HEADS, POSITIONS, GROUP = 48, 16, 32, 8, 2, 1, 24, 16
 
 
 @dataclasses.dataclass
@@ -284,10 +290,10 @@ def sealed(file: bytes) -> bytes:
 
 def tiny(seed: int = 0) -> Bitx:
     """Return the model of this file: seeded weights, one layer."""
-    return _Builder(seed).build()
+    return Builder(seed).build()
 
 
-class _Builder:
+class Builder:
     """Adds tensors, values and ops in the order they run."""
 
     def __init__(self, seed: int) -> None:
@@ -306,6 +312,7 @@ class _Builder:
         self.rows = CALL
 
     def build(self) -> Bitx:
+        """Return the decoder of `tiny()`."""
         file = self.file
         file.facts.name, file.facts.family = file.string("tiny"), file.string("bitnet")
         table = self.tensor(
@@ -346,6 +353,7 @@ class _Builder:
         down = self.linear(self.quantized(gated, "inner", INNER), "down", WIDTH, INNER)
         x = self.op("Add", [x, down], "x2", WIDTH)
 
+        x = self.finer(x, tokens)
         head, scale = self.quantized(x, "head", WIDTH)
         total = self.op("DenseMatMul", [head, table], "logits.sum", VOCABULARY, S32)
         logits = self.op("Rescale", [total, scale, scales], "logits", VOCABULARY)
@@ -358,12 +366,73 @@ class _Builder:
         file.self_test = SelfTest([1, 7, 3, 40], [5, 5, 5], outputs, outputs)
         return file
 
+    def finer(self, x: tuple[int, int], tokens: tuple[int, int]) -> tuple[int, int]:
+        """Add what one-scale-per-token models do without: other codes, groups, other layouts."""
+        table = self.packed("groups.table", Q4R, VOCABULARY, WIDTH)
+        scales = self.halves("groups.table.scale", (1, VOCABULARY))
+        again = self.op("GroupEmbed", [tokens, table, scales], "again", WIDTH, attributes=[GROUP])
+        x = self.op("Add", [x, again], "x3", WIDTH)
+
+        four = self.codes("QuantizeRowsInt4", x, "four", WIDTH)
+        weight = self.packed("binary.weight", B1R, WIDTH, WIDTH)
+        factor = self.floats("binary.factor", self.random.uniform(0.5, 1.5, WIDTH))
+        total = self.op("TernaryMatMul", [four[0], weight], "binary.sum", WIDTH, S32)
+        x = self.op("Rescale", [total, four[1], factor], "x4", WIDTH)
+
+        norm = self.floats("headed.norm", self.random.uniform(0.5, 1.5, SIZE))
+        epsilon = float_bits(1e-5)
+        h = self.op("RmsNorm", [x, norm], "headed", WIDTH, attributes=[epsilon, HEADS])
+        trits = self.packed("fine.weight", P2R, WIDTH, WIDTH)
+        h = self.high_and_low(h, "TernaryMatMul", trits, "fine")
+        ints = self.random.integers(-127, 128, (WIDTH, WIDTH)).astype("i1")
+        h = self.high_and_low(h, "DenseMatMul", self.tensor("dense.weight", S8, ints), "dense")
+
+        gate = self.packed("gate2.weight", Q4R, INNER, WIDTH)
+        up = self.packed("up2.weight", B1R, INNER, WIDTH)
+        down = self.packed("down2.weight", P2R, WIDTH, INNER)
+        gate_scale = self.floats("gate2.scale", self.random.uniform(0.01, 0.02, (1, INNER)))
+        up_scale = self.halves("up2.scale", (1, 1))
+        down_scale = self.halves("down2.scale", (INNER // GROUP, WIDTH))
+        q, scale = self.codes("QuantizeGroups", h, "grouped", WIDTH, WIDTH // GROUP)
+        gate = self.grouped([q, gate, gate_scale, scale], "gate2", INNER)
+        up = self.grouped([q, up, up_scale, scale], "up2", INNER)
+        gate = self.op("Silu", [gate], "silu", INNER)
+        gated = self.op("Mul", [gate, up], "gated2", INNER)
+        high, low, scale = self.codes("QuantizeRowsInt16", gated, "inner2", INNER)
+        down = self.grouped([high, down, down_scale, scale, low], "down2", WIDTH)
+        return self.op("Add", [x, down], "x5", WIDTH)
+
+    def high_and_low(
+        self, x: tuple[int, int], product: str, weight: tuple[int, int], name: str
+    ) -> tuple[int, int]:
+        """Quantize to int16 and multiply: two products, then Rescale."""
+        high, low, scale = self.codes("QuantizeRowsInt16", x, name, WIDTH)
+        factor = self.floats(f"{name}.factor", self.random.uniform(0.5, 1.5, 1))
+        sum_ = self.op(product, [high, weight], f"{name}.sum", WIDTH, S32)
+        low_sum = self.op(product, [low, weight], f"{name}.low_sum", WIDTH, S32)
+        return self.op("Rescale", [sum_, scale, factor, low_sum], name, WIDTH)
+
+    def grouped(self, inputs: list[tuple[int, int]], name: str, n: int) -> tuple[int, int]:
+        """Multiply by a matrix with scales in groups: codes, weight, its scale, scale (, low)."""
+        return self.op("GroupMatMul", inputs, name, n, attributes=[GROUP])
+
+    def codes(
+        self, op: str, x: tuple[int, int], name: str, columns: int, scales: int = 1
+    ) -> list[tuple[int, int]]:
+        """Quantize: codes, of int16 high and low ones, then their scales."""
+        names = [f"{name}.high", f"{name}.low"] if op == "QuantizeRowsInt16" else [f"{name}.q"]
+        made = [self.value(each, S8, columns, self.rows) for each in names]
+        made.append(self.value(f"{name}.scale", F32, scales, self.rows))
+        self.add(op, [x], made, [GROUP] if op == "QuantizeGroups" else [])
+        return made
+
     def quantized(
         self, x: tuple[int, int], name: str, columns: int
     ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Normalize and quantize: codes and their scale."""
         weight = self.floats(f"{name}.norm", self.random.uniform(0.5, 1.5, columns))
-        epsilon = [float_bits(1e-5)]
-        h = self.op("RmsNorm", [x, weight], f"{name}.h", columns, attributes=epsilon)
+        attributes = [float_bits(1e-5), 1]
+        h = self.op("RmsNorm", [x, weight], f"{name}.h", columns, attributes=attributes)
         q = self.value(f"{name}.q", S8, columns, self.rows)
         scale = self.value(f"{name}.scale", F32, 1, self.rows)
         self.add("QuantizeRows", [h], [q, scale])
@@ -372,6 +441,7 @@ class _Builder:
     def linear(
         self, x: tuple[tuple[int, int], tuple[int, int]], name: str, n: int, k: int
     ) -> tuple[int, int]:
+        """Multiply codes by a ternary matrix and rescale."""
         q, scale = x
         weight = self.ternary(f"{name}.weight", n, k)
         factor = self.floats(f"{name}.factor", self.random.uniform(0.5, 1.5, 1))
@@ -379,14 +449,28 @@ class _Builder:
         return self.op("Rescale", [total, scale, factor], name, n)
 
     def ternary(self, name: str, n: int, k: int) -> tuple[int, int]:
-        trits = np.zeros((-(-n // 16) * 16, -(-k // 16) * 16), np.int64)
-        trits[:n, :k] = self.random.integers(-1, 2, (n, k))
-        found = self.tensor(name, U8, pack_p2r(trits))
+        """Add a matrix of random trits."""
+        return self.packed(name, P2R, n, k)
+
+    def packed(
+        self, name: str, layout: int, n: int, k: int, weights: np.ndarray | None = None
+    ) -> tuple[int, int]:
+        """Add a packed matrix; without weights, of random ones."""
+        if weights is None:
+            least, most = {P2R: (-1, 1), B1R: (0, 1), Q4R: (-8, 7)}[layout]
+            weights = self.random.integers(least, most + 1, (n, k))
+            weights = 2 * weights - 1 if layout == B1R else weights
+        found = self.tensor(name, U8, pack(layout, weights))
         tensor = self.file.tensors[found[1]]
-        tensor.layout, tensor.rank, tensor.shape = P2R, 2, [n, k, 0, 0]
+        tensor.layout, tensor.rank, tensor.shape = layout, 2, [n, k, 0, 0]
         return found
 
+    def halves(self, name: str, shape: tuple[int, int]) -> tuple[int, int]:
+        """Add random f16 scales."""
+        return self.tensor(name, F16, self.random.uniform(0.01, 0.02, shape).astype("<f2"))
+
     def floats(self, name: str, values: np.ndarray) -> tuple[int, int]:
+        """Add a plain tensor of f32."""
         return self.tensor(name, F32, values.astype("<f4"))
 
     def tensor(
@@ -395,6 +479,7 @@ class _Builder:
         dtype: int,
         values: np.ndarray,
     ) -> tuple[int, int]:
+        """Add a plain tensor."""
         file = self.file
         file.data += bytes(-len(file.data) % 64)
         at, stored = len(file.data), values.tobytes()
@@ -407,6 +492,7 @@ class _Builder:
     def value(
         self, name: str, dtype: int, columns: int, row_kind: int = CALL, role: int = INTERNAL
     ) -> tuple[int, int]:
+        """Add a value that no op makes yet."""
         self.file.values.append(Value(self.file.string(name), dtype, row_kind, 0, columns, role))
         return VALUE, len(self.file.values) - 1
 
@@ -419,6 +505,7 @@ class _Builder:
         dtype: int = F32,
         attributes: Sequence[int] = (),
     ) -> tuple[int, int]:
+        """Add an op of one output, and that."""
         made = self.value(output, dtype, columns, self.rows)
         self.add(name, inputs, [made], attributes)
         return made
@@ -430,6 +517,7 @@ class _Builder:
         outputs: list[tuple[int, int]],
         attributes: Sequence[int] = (),
     ) -> None:
+        """Add an op."""
         file = self.file
         op = Op(CODES[name], len(file.operands), len(inputs), len(outputs))
         op.attributes = [*attributes, 0, 0, 0, 0][:4]
@@ -438,12 +526,16 @@ class _Builder:
         file.operands += [*inputs, *outputs]
 
     def fuse(self) -> None:
-        for at in range(len(self.names)):
+        """Mark every run of ops that is a fusion, the first and longest first."""
+        at = 0
+        while at < len(self.names):
             for names, code in FUSIONS.items():
                 if tuple(self.names[at : at + len(names)]) == names:
                     self.file.ops[at].fusion, self.file.ops[at].covers = code, len(names)
+            at += max(1, self.file.ops[at].covers)
 
     def assign_slots(self) -> None:
+        """Give every value its slots in both plans."""
         file = self.file
         one_by_one = [[op] for op in file.ops]
         fused, rest = [], list(file.ops)
@@ -499,17 +591,29 @@ def _leaves(file: Bitx, ops: list[Op], index: int) -> bool:
     return (VALUE, index) in outputs
 
 
-def pack_p2r(trits: np.ndarray) -> np.ndarray:
-    """Pack padded weights (N, K) in layout p2r (FORMAT.md, section 3.3)."""
-    n, k = trits.shape
-    packed = np.zeros((n // 16, k // 4, 16), np.uint8)
+def pack(layout: int, weights: np.ndarray) -> np.ndarray:
+    """Pack weights (n, k) in a layout of FORMAT.md, section 3.3."""
+    tile = TILE_ROWS[layout]
+    n, k = (-(-size // unit) * unit for size, unit in zip(weights.shape, (tile, 16), strict=True))
+    padding_bits = -1 if layout == B1R else 0
+    padded = np.full((n, k), padding_bits, np.int64)
+    padded[: weights.shape[0], : weights.shape[1]] = weights
+    packed = np.zeros((n // tile, k // 4, 16), np.uint8)
     for lane in range(4):
         for i in range(4):
-            for field in range(4):
-                w = trits[4 * field + lane :: 16, i::4]
-                code = w & 3 if field == LAST_FIELD else w + 1
-                packed[:, :, 4 * lane + i] |= (code << (2 * field)).astype(np.uint8)
+            for field in range(tile // 4):
+                w = padded[4 * field + lane :: tile, i::4]
+                packed[:, :, 4 * lane + i] |= _bits(layout, field, w).astype(np.uint8)
     return packed.reshape(-1)
+
+
+def _bits(layout: int, field: int, w: np.ndarray) -> np.ndarray:
+    """Return what weights add to a byte, as the field of that number."""
+    if layout == B1R:
+        return (w > 0).astype(np.int64) << field
+    if layout == Q4R:
+        return w + 8 if field == 0 else (w & 15) << 4
+    return (w & 3 if field == LAST_FIELD else w + 1) << (2 * field)
 
 
 def float_bits(value: float) -> int:

@@ -75,12 +75,13 @@ static int is_finite_f16(uint32_t half)
     return (half & 0x7c00) != 0x7c00;
 }
 
+/* All but NaN, whose bits differ between cores. */
 static void check_from_f16(void)
 {
     stream s;
     begin(&s, "from_f16");
     for (uint32_t half = 0; half < 0x10000; half++)
-        if (is_finite_f16(half)) add_float(&s, bitx_from_f16((uint16_t)half));
+        if ((half & 0x7fff) <= 0x7c00) add_float(&s, bitx_from_f16((uint16_t)half));
     end(&s);
 }
 
@@ -133,7 +134,7 @@ static void check_lanes(void)
     enum { MOST = 300 };
     static float x[MOST], y[MOST];
     static uint16_t bf16[MOST], f16[MOST];
-    stream sum, dot, dot_bf16, dot_f16;
+    stream sum, magnitudes, dot, dot_bf16, dot_f16;
     uint32_t state = 5;
 
     for (size_t i = 0; i < MOST; i++) {
@@ -143,16 +144,19 @@ static void check_lanes(void)
         f16[i] = (uint16_t)(next_word(&state) & 0xbfff);
     }
     begin(&sum, "lane_sum");
+    begin(&magnitudes, "lane_sum_of_magnitudes");
     begin(&dot, "lane_dot");
     begin(&dot_bf16, "lane_dot_bf16");
     begin(&dot_f16, "lane_dot_f16");
     for (size_t count = 1; count <= MOST; count++) {
         add_float(&sum, bitx_lane_sum(x, count));
+        add_float(&magnitudes, bitx_lane_sum_of_magnitudes(x, count));
         add_float(&dot, bitx_lane_dot(x, y, count));
         add_float(&dot_bf16, bitx_lane_dot_bf16(x, bf16, count));
         add_float(&dot_f16, bitx_lane_dot_f16(x, f16, count));
     }
     end(&sum);
+    end(&magnitudes);
     end(&dot);
     end(&dot_bf16);
     end(&dot_f16);

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.kernels.test_gemv_s32_s8_p2r import random_bytes
+from tests.kernels.patterns import random_bytes
 
 from bitexport.targets import Target
 from bitexport_ref import numerics
@@ -54,7 +54,7 @@ def test_where_f16_ends(x: float, overflows: bool) -> None:
 def expected() -> Mapping[tuple[str, int], str]:
     """Return what every core must print."""
     results: dict[str, NDArray[np.generic]] = {
-        "from_f16": numerics.f16_to_f32(finite_halves()),
+        "from_f16": numerics.f16_to_f32(halves_but_nan()),
         "to_f16": halves_of(to_f16_inputs()),
         "exp": numerics.exp(exp_inputs()),
         "subnormal_sum": sums_of_every_length(subnormals()),
@@ -66,6 +66,13 @@ def expected() -> Mapping[tuple[str, int], str]:
         for what, values in results.items()
         for block, part in enumerate(np.split(values, range(BLOCK, len(values), BLOCK)))
     }
+
+
+def halves_but_nan() -> NDArray[np.float16]:
+    """Return every f16 but the NaNs, by its bits: (63490,)."""
+    bits = np.arange(0x10000, dtype=np.uint16)
+    halves: NDArray[np.float16] = bits[(bits & 0x7FFF) <= 0x7C00].view(np.float16)
+    return halves
 
 
 def finite_halves() -> NDArray[np.float16]:
@@ -121,13 +128,14 @@ def subnormals() -> NDArray[np.float32]:
 
 
 def lane_results() -> dict[str, NDArray[np.generic]]:
-    """Return the lane sums of the first 1, 2, … 300 terms of four products."""
+    """Return the lane sums of the first 1, 2, … 300 terms of x, of |x| and of three products."""
     words = random_words(5, 4 * LANES_MOST).reshape(LANES_MOST, 4)
     x, y = floats_of(words[:, 0]), floats_of(words[:, 1])
     bf16 = numerics.bf16_to_f32((floats_of(words[:, 2]).view(np.uint32) >> 16).astype(np.uint16))
     f16 = (words[:, 3] & np.uint32(0xBFFF)).astype(np.uint16).view(np.float16).astype(np.float32)
     return {
         "lane_sum": sums_of_every_length(x),
+        "lane_sum_of_magnitudes": sums_of_every_length(np.abs(x)),
         "lane_dot": sums_of_every_length(x * y),
         "lane_dot_bf16": sums_of_every_length(x * bf16),
         "lane_dot_f16": sums_of_every_length(x * f16),

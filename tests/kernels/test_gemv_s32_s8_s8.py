@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.kernels.test_gemv_s32_s8_p2r import activations, random_bytes
+from tests.kernels.patterns import activations, random_bytes
 
 from bitexport.targets import Target
 

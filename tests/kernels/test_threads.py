@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.kernels.test_gemv_s32_s8_p2r import random_bytes
+from tests.kernels.patterns import random_bytes
 
 from bitexport.paths import runtime_root
 from bitexport.targets import Target, find_target, load_flags, load_targets

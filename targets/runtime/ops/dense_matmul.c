@@ -13,15 +13,19 @@ int bitx_fits_dense_matmul(const bitx_call *call)
 {
     const bitx_matrix *w = &call->in[1];
     if (bitx_is_tensor(w, 2, BITX_S8)) return bitx_integer_matmul_fits(call);
-    return (bitx_is_tensor(w, 2, BITX_F32) || bitx_is_tensor(w, 2, BITX_BF16)) &&
+    return (bitx_is_tensor(w, 2, BITX_F32) || bitx_is_tensor(w, 2, BITX_F16) ||
+            bitx_is_tensor(w, 2, BITX_BF16)) &&
            float_matmul_fits(call);
 }
 
 static float dot(const bitx_matrix *w, uint32_t row, const float *x)
 {
     const void *weights = bitx_row(w, row);
-    return w->dtype == BITX_F32 ? bitx_lane_dot(x, weights, w->columns)
-                                : bitx_lane_dot_bf16(x, weights, w->columns);
+    switch (w->dtype) {
+    case BITX_F32: return bitx_lane_dot(x, weights, w->columns);
+    case BITX_F16: return bitx_lane_dot_f16(x, weights, w->columns);
+    default:       return bitx_lane_dot_bf16(x, weights, w->columns);
+    }
 }
 
 static void float_matmul_task(void *argument, size_t index)

@@ -5,11 +5,13 @@
 int bitx_fits_rescale(const bitx_call *call)
 {
     const bitx_matrix *sum = &call->in[0], *scale = &call->in[1], *y = &call->out[0];
-    const bitx_matrix *weight_scale = &call->in[2];
+    const bitx_matrix *weight_scale = &call->in[2], *low_sum = &call->in[3];
     return bitx_is_value(sum, BITX_S32) && bitx_is_value(scale, BITX_F32) &&
            bitx_is_value(y, BITX_F32) && sum->columns == y->columns && scale->columns == 1 &&
            (bitx_is_vector(weight_scale, 1) || bitx_is_vector(weight_scale, y->columns)) &&
-           bitx_rows_fit(sum, y) && bitx_rows_fit(scale, y);
+           bitx_rows_fit(sum, y) && bitx_rows_fit(scale, y) &&
+           (call->inputs < 4 || (bitx_is_value(low_sum, BITX_S32) &&
+                                 low_sum->columns == y->columns && bitx_rows_fit(low_sum, y)));
 }
 
 bitx_status bitx_op_rescale(const bitx_call *call)
@@ -21,8 +23,14 @@ bitx_status bitx_op_rescale(const bitx_call *call)
         const int32_t *sum = bitx_row(&call->in[0], t);
         const float scale = *(const float *)bitx_row(&call->in[1], t);
         float *y = bitx_row(out, t);
-        for (uint32_t j = 0; j < out->columns; j++)
-            y[j] = bitx_rescale(sum[j], weight_scale[j * step], scale);
+        if (call->inputs == 4) {
+            const int32_t *low_sum = bitx_row(&call->in[3], t);
+            for (uint32_t j = 0; j < out->columns; j++)
+                y[j] = bitx_rescale_int16(sum[j], low_sum[j], weight_scale[j * step], scale);
+        } else {
+            for (uint32_t j = 0; j < out->columns; j++)
+                y[j] = bitx_rescale(sum[j], weight_scale[j * step], scale);
+        }
     }
     return BITX_OK;
 }

@@ -35,6 +35,18 @@ static inline float bitx_rescale(int32_t sum, float weight_scale, float scale)
     return (float)sum * (weight_scale / scale);
 }
 
+/* The same of the sums of high and low. */
+static inline float bitx_rescale_int16(int32_t sum, int32_t low_sum, float weight_scale,
+                                       float scale)
+{
+    return ((float)sum * 256.0f + (float)low_sum) * (weight_scale / scale);
+}
+
+static inline float bitx_silu(float x)
+{
+    return x / (1.0f + bitx_exp(0.0f - x));
+}
+
 static inline float bitx_relu(float x)
 {
     return x > 0.0f ? x : 0.0f;

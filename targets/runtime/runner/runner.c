@@ -8,7 +8,7 @@
 #include "records.h"
 #include "sha256.h"
 
-enum { DIGEST = 16, MOST_TENSORS = 16 };
+enum { DIGEST = 16, MOST_TENSORS = 96 };
 
 /* ---- Printing ------------------------------------------------------------------------------ */
 

@@ -77,19 +77,52 @@ static int is_left_out(const bitx_model *model, bitx_operand_record operand)
            bitx_read_value(model, operand.index).fused_slot == BITX_NONE;
 }
 
-/* Whether the first output of an op is the first input of the next, and is left out. */
-static int feeds_next(const bitx_model *model, uint32_t op)
+/* Whether the first output of an op is that input of another, and is left out. */
+static int feeds(const bitx_model *model, uint32_t op, uint32_t other, uint32_t input)
 {
     const bitx_operand_record made = operand_of(model, op, bitx_read_op(model, op).inputs);
-    return is_same(made, operand_of(model, op + 1, 0)) && is_left_out(model, made);
+    return is_same(made, operand_of(model, other, input)) && is_left_out(model, made);
 }
 
-/* Whether op is x * x, and the next one multiplies by another value, which is stored. */
-static int squares_then_multiplies(const bitx_model *model, uint32_t op)
+/* Whether a Mul squares. */
+static int squares(const bitx_model *model, uint32_t op)
 {
-    const bitx_operand_record by = operand_of(model, op + 1, 1);
-    return is_same(operand_of(model, op, 0), operand_of(model, op, 1)) &&
-           by.kind == BITX_OPERAND_VALUE && !is_left_out(model, by);
+    return is_same(operand_of(model, op, 0), operand_of(model, op, 1));
+}
+
+/* Whether a Mul multiplies by a value that is stored. */
+static int multiplies_by_another(const bitx_model *model, uint32_t op)
+{
+    const bitx_operand_record by = operand_of(model, op, 1);
+    return by.kind == BITX_OPERAND_VALUE && !is_left_out(model, by);
+}
+
+/* Whether two products have one weight, and the next op rescales the sums of both. */
+static int rescales_both(const bitx_model *model, uint32_t op)
+{
+    return bitx_read_op(model, op + 2).inputs == 4 &&
+           is_same(operand_of(model, op, 1), operand_of(model, op + 1, 1)) &&
+           feeds(model, op, op + 2, 0) && feeds(model, op + 1, op + 2, 3);
+}
+
+/* Whether the ops, which are those of the code, compute its formula. */
+static int is_formula(const bitx_model *model, uint32_t code, uint32_t op)
+{
+    switch (code) {
+    case BITX_FUSION_NORM_QUANTIZE:
+        return bitx_read_op(model, op).attribute[1] == 1 && feeds(model, op, op + 1, 0);
+    case BITX_FUSION_TERNARY_RESCALE:
+    case BITX_FUSION_DENSE_RESCALE:
+        return bitx_read_op(model, op + 1).inputs == 3 && feeds(model, op, op + 1, 0);
+    case BITX_FUSION_RELU_SQUARE_MUL:
+        return feeds(model, op, op + 1, 0) && squares(model, op + 1) &&
+               feeds(model, op + 1, op + 2, 0) && multiplies_by_another(model, op + 2);
+    case BITX_FUSION_SILU_MUL:
+        return feeds(model, op, op + 1, 0) && multiplies_by_another(model, op + 1);
+    case BITX_FUSION_TERNARY_RESCALE_INT16:
+    case BITX_FUSION_DENSE_RESCALE_INT16:   return rescales_both(model, op);
+    default:                                return 0;
+    }
 }
 
 static int fusion_is_sound(const bitx_model *model, uint32_t first, const bitx_op_record *record)
@@ -100,9 +133,8 @@ static int fusion_is_sound(const bitx_model *model, uint32_t first, const bitx_o
     for (uint32_t i = 0; i < fusion->ops; i++) {
         const bitx_op_record covered = bitx_read_op(model, first + i);
         if (covered.code != fusion->op[i] || (i > 0 && covered.fusion != 0)) return 0;
-        if (i + 1 < fusion->ops && !feeds_next(model, first + i)) return 0;
     }
-    return fusion->ops < 3 || squares_then_multiplies(model, first + 1);
+    return is_formula(model, record->fusion, first);
 }
 
 bitx_status bitx_check_fusions(bitx_model *model)

@@ -18,8 +18,10 @@ static int shape_is_sound(const bitx_tensor_record *tensor)
 static int bytes_are_right(const bitx_tensor_record *tensor)
 {
     const uint64_t n = tensor->shape[0], k = tensor->rank == 2 ? tensor->shape[1] : 1;
-    if (tensor->layout == BITX_LAYOUT_P2R)
-        return tensor->bytes == bitx_round_up(n, 16) / 4 * bitx_round_up(k, 16);
+    const uint32_t tile = bitx_tile_rows(tensor->layout);
+    if (tile)
+        return tensor->bytes == (bitx_divide(tensor->shape[0] - 1, tile) + UINT64_C(1)) *
+                                    bitx_tiles_stride(tensor->shape[1]);
     return n * k <= UINT64_MAX / 4 && tensor->bytes == n * k * bitx_element_bytes(tensor->dtype);
 }
 
@@ -29,9 +31,9 @@ static bitx_status check_tensor(bitx_model *model, uint32_t i, uint64_t *end)
     const uint64_t data_end = (uint64_t)(model->data.records - model->blob) + model->data.bytes;
 
     if (!bitx_is_string(model, tensor.name)) return bitx_broken(model, 9, i);
-    if (bitx_element_bytes(tensor.dtype) == 0 || tensor.layout > BITX_LAYOUT_P2R)
+    if (bitx_element_bytes(tensor.dtype) == 0 || tensor.layout > BITX_LAYOUT_Q4R)
         return bitx_unsupported(model, 10, i);
-    if (tensor.layout == BITX_LAYOUT_P2R && (tensor.rank != 2 || tensor.dtype != BITX_U8))
+    if (bitx_tile_rows(tensor.layout) && (tensor.rank != 2 || tensor.dtype != BITX_U8))
         return bitx_broken(model, 10, i);
     if (!shape_is_sound(&tensor)) return bitx_broken(model, 11, i);
     if (!bytes_are_right(&tensor)) return bitx_broken(model, 12, i);

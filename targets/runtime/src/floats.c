@@ -17,6 +17,11 @@ float bitx_lane_sum(const float *x, size_t count)
     SUM_IN_LANES(x[i]);
 }
 
+float bitx_lane_sum_of_magnitudes(const float *x, size_t count)
+{
+    SUM_IN_LANES(bitx_float(bitx_magnitude(x[i])));
+}
+
 float bitx_lane_dot(const float *x, const float *y, size_t count)
 {
     SUM_IN_LANES(x[i] * y[i]);

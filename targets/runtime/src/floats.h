@@ -53,11 +53,17 @@ static inline float bitx_from_bf16(uint16_t x)
     return bitx_float((uint32_t)x << 16);
 }
 
-/* For finite x; a state never holds another. */
 static inline float bitx_from_f16(uint16_t x)
 {
+#ifdef __aarch64__
+    __fp16 half; /* one instruction of every such core */
+    bitx_copy(&half, &x, sizeof half);
+    return half;
+#else
     const float magnitude = bitx_float((uint32_t)(x & 0x7fff) << 13) * 0x1p112f;
-    return bitx_float(bitx_bits(magnitude) | (uint32_t)(x & 0x8000) << 16);
+    const uint32_t not_finite = magnitude < 0x1p16f ? 0 : BITX_INFINITY_BITS;
+    return bitx_float(bitx_bits(magnitude) | not_finite | (uint32_t)(x & 0x8000) << 16);
+#endif
 }
 
 /* Rounds to nearest even.  The result of |x| >= 65520, and of NaN, is not finite: 0x7c00 or above
@@ -79,6 +85,7 @@ static inline float bitx_lane_total(const bitx_lanes *sum)
 }
 
 float bitx_lane_sum(const float *x, size_t count);
+float bitx_lane_sum_of_magnitudes(const float *x, size_t count);
 float bitx_lane_dot(const float *x, const float *y, size_t count);
 float bitx_lane_dot_bf16(const float *x, const uint16_t *y, size_t count);
 float bitx_lane_dot_f16(const float *x, const uint16_t *y, size_t count);

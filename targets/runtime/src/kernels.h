@@ -2,12 +2,16 @@
 #ifndef BITX_KERNELS_H
 #define BITX_KERNELS_H
 
+#include "../kernels/gemv_s32_s8_b1r/gemv_s32_s8_b1r.h"
 #include "../kernels/gemv_s32_s8_p2r/gemv_s32_s8_p2r.h"
+#include "../kernels/gemv_s32_s8_q4r/gemv_s32_s8_q4r.h"
 #include "../kernels/gemv_s32_s8_s8/gemv_s32_s8_s8.h"
 #include "bitexport.h"
 
 typedef struct bitx_kernels {
     bitx_gemv_s32_s8_p2r_fn gemv_s32_s8_p2r;
+    bitx_gemv_s32_s8_b1r_fn gemv_s32_s8_b1r;
+    bitx_gemv_s32_s8_q4r_fn gemv_s32_s8_q4r;
     bitx_gemv_s32_s8_s8_fn gemv_s32_s8_s8;
     bitx_isa isa; /* the best that put something in */
 } bitx_kernels;

@@ -8,8 +8,8 @@ static const bitx_op ops[BITX_OP_AFTER_LAST] = {
 #undef BITX_OP
 };
 
-static const bitx_fusion fusions[] = {
-#define BITX_FUSION(code, name, first, second, third)                                              \
+static const bitx_fusion fusions[BITX_FUSION_AFTER_LAST] = {
+#define BITX_FUSION(code, constant, name, first, second, third)                                    \
     [code] = {bitx_fusion_##name, {first, second, third}, (third) ? 3 : 2},
 #include "../fusions/fusions.def"
 #undef BITX_FUSION
@@ -22,7 +22,7 @@ const bitx_op *bitx_find_op(uint32_t code)
 
 const bitx_fusion *bitx_find_fusion(uint32_t code)
 {
-    return code < sizeof fusions / sizeof fusions[0] && fusions[code].run ? &fusions[code] : NULL;
+    return code < BITX_FUSION_AFTER_LAST && fusions[code].run ? &fusions[code] : NULL;
 }
 
 static bitx_matrix describe_value(const bitx_model *model, uint32_t index)

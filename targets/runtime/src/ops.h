@@ -11,7 +11,14 @@ enum {
     BITX_OP_AFTER_LAST
 };
 
-enum { BITX_MOST_INPUTS = 3, BITX_MOST_OUTPUTS = 2, BITX_MOST_FUSED = 3 };
+enum {
+#define BITX_FUSION(code, constant, name, first, second, third) BITX_FUSION_##constant = code,
+#include "../fusions/fusions.def"
+#undef BITX_FUSION
+    BITX_FUSION_AFTER_LAST
+};
+
+enum { BITX_MOST_INPUTS = 5, BITX_MOST_OUTPUTS = 3, BITX_MOST_FUSED = 3 };
 
 /* Activations of an integer product: more columns could pass 2^31 (NUMERICS.md, section 4). */
 #define BITX_MOST_COLUMNS 131056u
@@ -59,7 +66,7 @@ const bitx_fusion *bitx_find_fusion(uint32_t code);
 #include "../ops/ops.def"
 #undef BITX_OP
 
-#define BITX_FUSION(code, name, first, second, third)                                              \
+#define BITX_FUSION(code, constant, name, first, second, third)                                    \
     bitx_status bitx_fusion_##name(const bitx_call *calls);
 #include "../fusions/fusions.def"
 #undef BITX_FUSION

@@ -58,7 +58,7 @@ typedef struct bitx_operand_record {
 } bitx_operand_record;
 
 enum { BITX_NETWORK = 0, BITX_LANGUAGE_MODEL = 1 };
-enum { BITX_LAYOUT_PLAIN = 0, BITX_LAYOUT_P2R = 1 };
+enum { BITX_LAYOUT_PLAIN = 0, BITX_LAYOUT_P2R = 1, BITX_LAYOUT_B1R = 2, BITX_LAYOUT_Q4R = 3 };
 enum { BITX_ROWS_FIXED = 0, BITX_ROWS_CALL = 1, BITX_ROWS_KEPT = 2, BITX_ROWS_CONTEXT = 3 };
 enum { BITX_INTERNAL = 0, BITX_INPUT = 1, BITX_OUTPUT = 2, BITX_STATE = 3 };
 enum { BITX_OPERAND_VALUE = 1, BITX_OPERAND_TENSOR = 2 };
@@ -103,6 +103,24 @@ static inline uint32_t bitx_element_bytes(uint32_t dtype)
     case BITX_U8:   return 1;
     default:        return 0;
     }
+}
+
+/* Rows of one tile of a packed layout; 0 for one that is not packed. */
+static inline uint32_t bitx_tile_rows(uint32_t layout)
+{
+    switch (layout) {
+    case BITX_LAYOUT_P2R: return 16;
+    case BITX_LAYOUT_B1R: return 32;
+    case BITX_LAYOUT_Q4R: return 8;
+    default:              return 0;
+    }
+}
+
+/* Of a matrix in a packed layout: from one row of tiles to the next.  All layouts take 4 bytes a
+ * column, and pad the columns to a multiple of 16. */
+static inline uint64_t bitx_tiles_stride(uint32_t columns)
+{
+    return 4 * bitx_round_up(columns, 16);
 }
 
 /* From one row of a value to the next. */

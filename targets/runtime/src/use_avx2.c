@@ -4,6 +4,8 @@
 void bitx_use_avx2(bitx_kernels *kernels)
 {
     kernels->gemv_s32_s8_p2r = bitx_gemv_s32_s8_p2r_avx2;
+    kernels->gemv_s32_s8_b1r = bitx_gemv_s32_s8_b1r_avx2;
+    kernels->gemv_s32_s8_q4r = bitx_gemv_s32_s8_q4r_avx2;
     kernels->gemv_s32_s8_s8 = bitx_gemv_s32_s8_s8_avx2;
     kernels->isa = BITX_ISA_AVX2;
 }

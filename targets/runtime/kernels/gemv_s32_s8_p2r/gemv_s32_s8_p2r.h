@@ -1,6 +1,8 @@
 /* gemv_s32_s8_p2r.h - y = W x, W ternary in layout p2r, x int8, y int32, exact.
  *
  * n rows and k columns, both multiples of 16, k <= 131056.  The layout: FORMAT.md, section 3.3.
+ * stride: bytes from one row of tiles to the next, 4 for each column of the whole matrix.  So W may
+ * be some columns of a wider one, and w points at the first of them.
  * Tiles of 16 bytes hold 4 columns of 16 rows; field f of byte 4l + i is row 4f + l, column i.
  * Any byte may occur, any activation too: nothing below may pass its register.
  *
@@ -16,7 +18,7 @@
 
 /* A definition adds restrict: y, x and w do not overlap. */
 #define BITX_DECLARE_GEMV_S32_S8_P2R(name)                                                         \
-    void name(int32_t *y, const int8_t *x, const uint8_t *w, size_t n, size_t k)
+    void name(int32_t *y, const int8_t *x, const uint8_t *w, size_t n, size_t k, size_t stride)
 
 typedef BITX_DECLARE_GEMV_S32_S8_P2R((*bitx_gemv_s32_s8_p2r_fn));
 

@@ -87,13 +87,13 @@ static __m128i sum_of(const int8_t *x, size_t k)
 }
 
 void bitx_gemv_s32_s8_p2r_avx2(int32_t *restrict y, const int8_t *restrict x,
-                               const uint8_t *restrict w, size_t n, size_t k)
+                               const uint8_t *restrict w, size_t n, size_t k, size_t stride)
 {
     const __m128i x_sum = sum_of(x, k);
     const __m256i zero = _mm256_setzero_si256();
 
     for (size_t row = 0; row < n; row += 16) {
-        const uint8_t *tiles = w + row / 4 * k;
+        const uint8_t *tiles = w + row / 16 * stride;
         sums s = {zero, zero, zero, zero};
         for (size_t i = 0; i < k; i += 64) {
             const sums block = add_block(tiles + 4 * i, x + i, k - i < 64 ? k - i : 64);

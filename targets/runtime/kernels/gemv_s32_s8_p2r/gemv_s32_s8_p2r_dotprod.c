@@ -44,13 +44,14 @@ static void store(int32_t *y, prefix_sums sums, int32x4_t x_sum)
 }
 
 void bitx_gemv_s32_s8_p2r_dotprod(int32_t *restrict y, const int8_t *restrict x,
-                                  const uint8_t *restrict w, size_t n, size_t k)
+                                  const uint8_t *restrict w, size_t n, size_t k, size_t stride)
 {
     const int32x4_t x_sum = vdupq_n_s32(sum_of(x, k)), zero = vdupq_n_s32(0);
 
     for (size_t row = 0; row < n; row += 32) {
         const int has_second = row + 16 < n; /* else the first is computed twice */
-        const uint8_t *first = w + row / 4 * k, *second = has_second ? first + 4 * k : first;
+        const uint8_t *first = w + row / 16 * stride;
+        const uint8_t *second = has_second ? first + stride : first;
         prefix_sums upper = {zero, zero, zero, zero}, lower = upper;
         for (size_t i = 0; i < k; i += 16, first += 64, second += 64) {
             const int8x16_t x16 = vld1q_s8(x + i);

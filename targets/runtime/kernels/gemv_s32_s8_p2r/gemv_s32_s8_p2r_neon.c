@@ -89,13 +89,13 @@ static int32x4_t sum_of(const int8_t *x, size_t k)
 }
 
 void bitx_gemv_s32_s8_p2r_neon(int32_t *restrict y, const int8_t *restrict x,
-                               const uint8_t *restrict w, size_t n, size_t k)
+                               const uint8_t *restrict w, size_t n, size_t k, size_t stride)
 {
     const int32x4_t x_sum = sum_of(x, k);
     const wide zero = {vdupq_n_s32(0), vdupq_n_s32(0)};
 
     for (size_t row = 0; row < n; row += 16) {
-        const uint8_t *tiles = w + row / 4 * k;
+        const uint8_t *tiles = w + row / 16 * stride;
         wide_sums sums = {zero, zero, zero, zero};
         for (size_t i = 0; i < k; i += 64) {
             const narrow_sums block = add_tiles(tiles + 4 * i, x + i, k - i < 64 ? k - i : 64);

@@ -10,10 +10,10 @@ static int32_t weight(uint8_t byte, size_t field)
 }
 
 void bitx_gemv_s32_s8_p2r_scalar(int32_t *restrict y, const int8_t *restrict x,
-                                 const uint8_t *restrict w, size_t n, size_t k)
+                                 const uint8_t *restrict w, size_t n, size_t k, size_t stride)
 {
     for (size_t row = 0; row < n; row++) {
-        const uint8_t *tiles = w + row / 16 * 4 * k;
+        const uint8_t *tiles = w + row / 16 * stride;
         const size_t field = row / 4 % 4, lane = row % 4;
         int32_t sum = 0;
         for (size_t column = 0; column < k; column++)
