@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import mmap
 import os
 import struct
 from collections.abc import Sequence
@@ -34,11 +33,12 @@ from bitexport_ref.bitx_records import (
     require,
 )
 from bitexport_ref.plan_rules import check_plan
+from bitexport_ref.stored import FileBytes
 
 __all__ = ["Bitx", "BitxError", "check_hashes", "open_bitx", "plan_trace_names", "provenance",
            "read_bitx", "self_test", "tensor_bytes"]  # fmt: skip
 
-Blob = bytes | mmap.mmap
+Blob = bytes | FileBytes
 
 MAGIC = b"BITX\r\n\x1a\n"
 FORMAT_VERSION = 1
@@ -48,6 +48,7 @@ MOST_SECTIONS = 32
 MOST_COLUMNS = 1 << 24
 CHAIN_BYTES = 16
 SELF_TEST_HEAD_BYTES = 16
+HASHED_AT_ONCE = 1 << 22
 
 FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA = 1, 2, 4, 5, 6, 7, 8
 SELF_TEST, PROVENANCE = 12, 13
@@ -55,6 +56,8 @@ RECORD_BYTES = {
     FACTS: 96, STRINGS: 1, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8, DATA: 1,
     SELF_TEST: 1, PROVENANCE: 1,
 }  # fmt: skip
+# Rows of a tile, and how many weights a byte holds (section 3.3).
+PACKED = {Layout.P2R: (16, 4), Layout.B1R: (32, 8), Layout.Q4R: (8, 2)}
 REQUIRED = (FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA)
 
 
@@ -62,15 +65,12 @@ REQUIRED = (FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA)
 
 
 def open_bitx(path: str | os.PathLike[str]) -> Bitx:
-    """Map a .bitx file and check its structure, R1 to R23."""
-    with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    return read_bitx(blob)
+    """Open a .bitx file and check its structure, R1 to R23; tensors are read when asked for."""
+    return read_bitx(FileBytes(Path(path)))
 
 
 def read_bitx(blob: Blob) -> Bitx:
-    """Check the structure of a .bitx file in memory, R1 to R23."""
+    """Check the structure of a .bitx file, R1 to R23."""
     min_runtime, count = _read_header(blob)
     sections = _read_sections(blob, count)
     by_id = {section.id: section for section in sections}
@@ -208,9 +208,10 @@ def _read_tensors(
 
 def _tensor_bytes(tensor: Tensor) -> int:
     """Return how many bytes dtype, layout and shape ask for."""
-    if tensor.layout == Layout.P2R:
+    if tensor.layout != Layout.PLAIN:
         n, k = tensor.shape
-        return _round_up(n, 16) * _round_up(k, 16) // 4
+        rows, weights_per_byte = PACKED[tensor.layout]
+        return _round_up(n, rows) * _round_up(k, 16) // weights_per_byte
     elements = tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) > 1 else 1)
     return elements * tensor.dtype.size
 
@@ -313,10 +314,11 @@ def _round_up(number: int, step: int = 64) -> int:
 
 def check_hashes(bitx: Bitx) -> None:
     """Check R24: every section has its stored SHA-256.  Reads the whole file."""
-    view = memoryview(bitx.blob)
     for section in bitx.sections:
-        found = hashlib.sha256(view[section.offset : section.end]).digest()
-        same = found == section.sha256
+        found = hashlib.sha256()
+        for start in range(section.offset, section.end, HASHED_AT_ONCE):
+            found.update(bitx.blob[start : min(section.end, start + HASHED_AT_ONCE)])
+        same = found.digest() == section.sha256
         require(24, same, f"section {section.id} was changed", status="BITX_E_HASH")
 
 
@@ -334,7 +336,7 @@ def plan_trace_names(bitx: Bitx) -> tuple[str, ...]:
 
 def tensor_bytes(bitx: Bitx, tensor: Tensor) -> memoryview:
     """Return a tensor's bytes as they lie in the file."""
-    return memoryview(bitx.blob)[tensor.offset : tensor.offset + tensor.size]
+    return memoryview(bitx.blob[tensor.offset : tensor.offset + tensor.size])
 
 
 def provenance(bitx: Bitx) -> dict[str, Any] | None:

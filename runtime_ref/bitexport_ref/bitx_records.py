@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import mmap
 
 from bitexport_ref.errors import ReferenceFailure
+from bitexport_ref.stored import FileBytes
 
 NONE = 0xFFFFFFFF
 
@@ -51,6 +51,8 @@ class Layout(enum.IntEnum):
 
     PLAIN = 0
     P2R = 1
+    B1R = 2
+    Q4R = 3
 
 
 class RowKind(enum.IntEnum):
@@ -86,6 +88,12 @@ class OpCode(enum.IntEnum):
     RELU = 10
     ADD = 11
     MUL = 12
+    SILU = 13
+    QUANTIZE_ROWS_INT4 = 14
+    QUANTIZE_ROWS_INT16 = 15
+    QUANTIZE_GROUPS = 16
+    GROUP_MATMUL = 17
+    GROUP_EMBED = 18
 
 
 class OperandKind(enum.IntEnum):
@@ -191,7 +199,7 @@ class SelfTest:
 class Bitx:
     """A .bitx file whose structure is sound (R1 to R23)."""
 
-    blob: bytes | mmap.mmap = dataclasses.field(repr=False)
+    blob: bytes | FileBytes = dataclasses.field(repr=False)
     min_runtime: int
     sections: tuple[Section, ...]
     facts: Facts

@@ -18,7 +18,7 @@ PRINTED_BYTES = 16
 def row_digest(row: NDArray[Any]) -> bytes:
     """Return the 32-byte digest of one row: (columns), its elements little-endian."""
     little = np.ascontiguousarray(row, row.dtype.newbyteorder("<"))
-    return hashlib.sha256(little.tobytes()).digest()
+    return hashlib.sha256(little.data).digest()
 
 
 def row_digests(rows: NDArray[Any]) -> list[bytes]:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitexport_ref.errors import BadOperand, ReferenceFailure
 from bitexport_ref.graph import Array, Graph, GraphInput, Step, read_graph
-from bitexport_ref.numerics import F32, S8, require_finite
+from bitexport_ref.layouts import PackedMatrix
+from bitexport_ref.numerics import F32, require_finite
 from bitexport_ref.ops.append_cache import appended_rows
+from bitexport_ref.stored import StoredArray
 
 UNPACKED_BYTES = 1 << 30
-"""How much memory unpacked weights may keep; beyond it they are unpacked on every call."""
+"""How much memory unpacked weights may take.  They are kept, four bytes each, when those of the
+whole model fit in; else a block of a weight is unpacked, used and dropped, call after call."""
 
 _IDS, _LOGITS = "input_ids", "logits"
 _PAST, _PRESENT = "past_key_values.", "present."
+_TABLE_LOOKUP = "GroupEmbed"
+_INTEGER_PRODUCTS = ("TernaryMatMul", "DenseMatMulQ8")
+_OF_POSITIONS = frozenset({"AppendCache", "Attend", "Rope", "Shape"})
 
 
 class Traced(NamedTuple):
@@ -28,6 +34,9 @@ class Traced(NamedTuple):
     name: str
     op_type: str
     rows: Array
+
+
+Visit = Callable[[Traced], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Outputs:
 
 
 def load(path: str | os.PathLike[str], *, unpacked_bytes: int = UNPACKED_BYTES) -> ReferenceModel:
-    """Read model.onnx; its weights stay where they are and are mapped."""
+    """Read model.onnx; its weights stay where they are, and are read by blocks when used."""
     return ReferenceModel(read_graph(path), unpacked_bytes)
 
 
@@ -49,11 +58,13 @@ class ReferenceModel:
     def __init__(self, graph: Graph, unpacked_bytes: int = UNPACKED_BYTES) -> None:
         self.graph = graph
         self.path = graph.path
-        self._unpacked: dict[str, S8] = {}
-        self._room = unpacked_bytes
+        self._packed: dict[tuple[Any, ...], PackedMatrix] = {}
+        self._keeps = _unpacked_bytes(graph) <= unpacked_bytes
         self._last_use = {
             name: index for index, step in enumerate(graph.steps) for name in step.inputs
         }
+        self._twins = _twins(graph.steps)
+        self._rowwise = _rowwise_steps(graph.steps)
 
     @property
     def is_language_model(self) -> bool:
@@ -76,39 +87,74 @@ class ReferenceModel:
 
     def run_network(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a graph that is no language model; the first axis of inputs and outputs is rows."""
-        return self.run(inputs, trace=False)[0]
+        return self.run(inputs)
 
     def trace_network(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], list[Traced]]:
         """Run a graph that is no language model; return outputs, and every op output."""
-        return self.run(inputs, trace=True)
+        traced: list[Traced] = []
+        return self.run(inputs, visit=traced.append), traced
 
     def run(
-        self, inputs: Mapping[str, Array], *, trace: bool
-    ) -> tuple[dict[str, Array], list[Traced]]:
-        """Run the graph once over its named inputs; return its outputs, and every op output."""
+        self, inputs: Mapping[str, Array], *, visit: Visit | None = None, last_row: bool = False
+    ) -> dict[str, Array]:
+        """Run the graph once over its named inputs; return its outputs.
+
+        `visit` is given every op output, in plan order, as it is made.  With `last_row`, what no
+        later position depends on is computed for the last row of the call alone: [batch, rows,
+        columns] becomes [batch, 1, columns].
+        """
         self._check_inputs(inputs)
         values: dict[str, Array] = dict(inputs)
-        traced: list[Traced] = []
+        ahead: dict[int, tuple[Array, ...]] = {}
         with np.errstate(all="ignore"):
             for index, step in enumerate(self.graph.steps):
-                results = self._compute(step, values)
+                results = ahead.pop(index, None)
+                if results is None:
+                    twin = self._twins.get(index)
+                    cut = last_row and index in self._rowwise
+                    given = self._last_row(step, twin, values) if cut else values
+                    results, of_twin = self._compute(step, given, twin)
+                    if twin is not None and of_twin is not None:
+                        ahead[twin] = of_twin
                 values.update(zip(step.outputs, results, strict=True))
-                if trace and step.is_traced:
-                    traced += _trace_of(step, values)
+                if visit is not None and step.is_traced:
+                    for traced in _trace_of(step, values):
+                        visit(traced)
                 for name in step.inputs:
                     if self._last_use[name] == index and name not in self.graph.outputs:
                         values.pop(name, None)
-        return {name: values[name] for name in self.graph.outputs}, traced
+        return {name: values[name] for name in self.graph.outputs}
 
-    def _compute(self, step: Step, values: Mapping[str, Array]) -> tuple[Array, ...]:
-        """Run one node; a failure says which one it was."""
-        operands = [
+    def compute(self, step: Step, values: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run one node alone, on values given by name; weights are the graph's."""
+        with np.errstate(all="ignore"):
+            return self._compute(step, values, None)[0]
+
+    def _compute(
+        self, step: Step, values: Mapping[str, Array], twin: int | None
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...] | None]:
+        """Run one node, and its twin on the rows below its own; a failure says which node it was.
+
+        Two products of high and low codes share one reading and unpacking of their weight.
+        """
+        operands: list[Any] = [
             values[name] if name in values else self.graph.weights[name] for name in step.inputs
         ]
         try:
             _check_operands(step, operands)
             if step.unpack is not None:
-                operands[1] = self._trits(step, operands[1])
+                operands[1] = self._matrix(step, operands[1])
+            for index, by_rows in enumerate(step.by_rows):
+                if isinstance(operands[index], StoredArray) and not by_rows:
+                    operands[index] = operands[index][:]
+            low = None if twin is None else values[self.graph.steps[twin].inputs[0]]
+            high = operands[0]
+            if low is not None and (low.dtype, low.shape) == (high.dtype, high.shape):
+                operands[0] = np.concatenate((high, low))
+                both = step.function(*operands, **step.attributes)
+                assert isinstance(both, np.ndarray)
+                first, second = np.split(both, 2)
+                return (first,), (second,)
             result = step.function(*operands, **step.attributes)
         except ReferenceFailure as failure:
             message = f"{step.op_type} `{step.outputs[0]}`: {failure}"
@@ -120,19 +166,28 @@ class ReferenceModel:
                 f"the op has {len(results)}"
             )
             raise ReferenceFailure(message)
-        return results
+        return results, None
 
-    def _trits(self, step: Step, packed: Array) -> S8:
-        """Unpack a weight, or return the one that was kept."""
-        name = step.inputs[1]
-        if name in self._unpacked:
-            return self._unpacked[name]
+    def _matrix(self, step: Step, packed: Any) -> PackedMatrix:
+        """Return the matrix that a packed weight is; a table is kept if a product reads it too."""
         assert step.unpack is not None
-        weight = step.unpack(packed, **step.unpack_attributes)
-        if weight.nbytes <= self._room:
-            self._unpacked[name] = weight
-            self._room -= weight.nbytes
-        return weight
+        name, layout = step.inputs[1], step.op_type[-3:]
+        if name not in self.graph.weights:
+            return step.unpack(packed, **step.unpack_attributes)
+        key = (name, layout, *sorted(step.unpack_attributes.items()))
+        if key not in self._packed:
+            self._packed[key] = step.unpack(packed, **step.unpack_attributes)
+        matrix = self._packed[key]
+        if self._keeps and matrix.kept is None and not step.op_type.startswith(_TABLE_LOOKUP):
+            matrix.keep()
+        return matrix
+
+    def _last_row(
+        self, step: Step, twin: int | None, values: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Return the last row of what a step, and its twin, read."""
+        names = {*step.inputs, *(self.graph.steps[twin].inputs if twin is not None else ())}
+        return {name: values[name][:, -1:] for name in names if name in values}
 
     def _check_inputs(self, given: Mapping[str, Array]) -> None:
         """Refuse inputs that are missing, unknown, or of another dtype or shape."""
@@ -181,13 +236,30 @@ class ReferenceSession:
             if value.name != _IDS
         }
 
-    def run(self, tokens: NDArray[np.int32], *, trace: bool = True) -> Outputs:
-        """Append tokens (rows,); after a failure the session is where it was."""
+    def run(
+        self,
+        tokens: NDArray[np.int32],
+        *,
+        trace: bool = True,
+        visit: Visit | None = None,
+        rows: Literal["all", "last"] = "all",
+    ) -> Outputs:
+        """Append tokens (rows,); after a failure the session is where it was.
+
+        The trace is returned, or given to `visit` one op output after the other, which takes no
+        memory.  With rows "last" there are logits of the last token only, and no trace.
+        """
         if tokens.ndim != 1 or tokens.size == 0 or tokens.dtype.kind not in "iu":
             message = f"tokens are {tokens.dtype} {tokens.shape}, not integers (rows,)"
             raise BadOperand(message)
+        traced: list[Traced] = []
+        if visit is None and trace and rows == "all":
+            visit = traced.append
+        if visit is not None and rows == "last":
+            message = "a trace is one of all rows, not of the last"
+            raise BadOperand(message)
         feeds: dict[str, Array] = {_IDS: tokens.astype(np.int64)[None, :], **self._states}
-        outputs, traced = self.model.run(feeds, trace=trace)
+        outputs = self.model.run(feeds, visit=visit, last_row=rows == "last")
         logits: F32 = outputs[_LOGITS][0]
         require_finite(logits, f"the output `{_LOGITS}`")
         self._states = {name: outputs[_present(name)] for name in self._states}
@@ -214,6 +286,50 @@ def _empty_state(model: ReferenceModel, value: GraphInput) -> tuple[int, int, in
     raise ReferenceFailure(message)
 
 
+def _unpacked_bytes(graph: Graph) -> int:
+    """Return how many bytes all packed weights take when they are kept."""
+    sizes = {
+        step.inputs[1]: int(step.unpack_attributes["n"]) * int(step.unpack_attributes["k"])
+        for step in graph.steps
+        if step.unpack is not None and not step.op_type.startswith(_TABLE_LOOKUP)
+    }
+    return sum(sizes.values()) * np.dtype(np.float32).itemsize
+
+
+def _twins(steps: Sequence[Step]) -> dict[int, int]:
+    """Find the products of high and of low codes with one weight: the later by the earlier.
+
+    Both codes come from one QuantizeRowsInt16, so the second are there when the first are.
+    """
+    makers = {name: index for index, step in enumerate(steps) for name in step.outputs}
+    first: dict[tuple[Any, ...], int] = {}
+    twins: dict[int, int] = {}
+    for index, step in enumerate(steps):
+        is_product = step.op_type.startswith(_INTEGER_PRODUCTS) and len(step.outputs) == 1
+        if is_product and step.inputs[0] in makers:
+            sizes = sorted(step.unpack_attributes.items())
+            key = (step.op_type, makers[step.inputs[0]], step.inputs[1:], *sizes)
+            earlier = first.pop(key, None)
+            if earlier is None:
+                first[key] = index
+            else:
+                twins[earlier] = index
+    return twins
+
+
+def _rowwise_steps(steps: Sequence[Step]) -> frozenset[int]:
+    """Return the steps that no op of positions depends on: a row of theirs decides no other row."""
+    needed: set[str] = set()
+    rowwise = set()
+    for index in reversed(range(len(steps))):
+        step = steps[index]
+        if step.op_type in _OF_POSITIONS or needed.intersection(step.outputs):
+            needed.update(step.inputs)
+        else:
+            rowwise.add(index)
+    return frozenset(rowwise)
+
+
 def _trace_of(step: Step, values: Mapping[str, Array]) -> list[Traced]:
     """Return the outputs of one op as rows; of AppendCache only the rows it stored."""
     if step.op_type == "AppendCache":
@@ -228,7 +344,7 @@ def _trace_of(step: Step, values: Mapping[str, Array]) -> list[Traced]:
     ]
 
 
-def _check_operands(step: Step, operands: Sequence[Array]) -> None:
+def _check_operands(step: Step, operands: Sequence[Array | StoredArray[Any]]) -> None:
     """Refuse operands that the op's function is not written for."""
     if len(operands) != len(step.operand_dtypes):
         message = f"{len(operands)} operands, the op takes {len(step.operand_dtypes)}"

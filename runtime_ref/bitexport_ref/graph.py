@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
 import math
-import mmap
 import os
 import re
 import types
@@ -22,13 +22,17 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from bitexport_ref.errors import ReferenceFailure
-from bitexport_ref.numerics import S8
+from bitexport_ref.layouts import LAYOUTS, Layout, PackedMatrix
+from bitexport_ref.stored import FileBytes, Rows, StoredArray
 
 Array = NDArray[Any]
 
 DOMAIN = "ai.bitexport"
 DOMAIN_VERSION = 1
 STANDARD_OPS = frozenset({"Add", "Mul", "Relu"})
+
+_PACKED = 1
+"""Which operand of an op is the one that may be packed."""
 
 _STORED: dict[int, np.dtype[Any]] = {
     onnx.TensorProto.FLOAT: np.dtype("<f4"),
@@ -45,7 +49,8 @@ _STORED: dict[int, np.dtype[Any]] = {
 class Step:
     """One node, bound to the function that computes it.
 
-    A weight that is packed is operand 1 and goes through `unpack` before the function sees it.
+    A weight that is packed is operand 1; `unpack` makes of its bytes the matrix that the function
+    takes.
     """
 
     op_type: str
@@ -54,7 +59,9 @@ class Step:
     function: Callable[..., Array | tuple[Array, ...]]
     attributes: Mapping[str, Any]
     operand_dtypes: tuple[frozenset[np.dtype[Any]], ...]
-    unpack: Callable[..., S8] | None = None
+    by_rows: tuple[bool, ...]
+    """Which operands the function reads by rows, where they lie; the others it takes whole."""
+    unpack: Callable[..., PackedMatrix] | None = None
     unpack_attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -74,17 +81,17 @@ class GraphInput:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Everything a model.onnx says; weights are mapped, not copied."""
+    """Everything a model.onnx says; matrices stay in their file until rows of them are read."""
 
     path: Path
     inputs: tuple[GraphInput, ...]
     outputs: tuple[str, ...]
-    weights: Mapping[str, Array]
+    weights: Mapping[str, Array | StoredArray[Any]]
     steps: tuple[Step, ...]
 
 
 def read_graph(path: str | os.PathLike[str]) -> Graph:
-    """Read model.onnx and map the files that its weights lie in."""
+    """Read model.onnx and open the files that its weights lie in."""
     path = Path(path)
     try:
         model = onnx.load(path, load_external_data=False)
@@ -139,23 +146,38 @@ def _bind(path: Path, node: onnx.NodeProto) -> Step:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     inputs, outputs = tuple(node.input), tuple(node.output)
     if not node.domain and node.op_type == "Shape":
-        return Step("Shape", inputs, outputs, _shape, attributes, (frozenset(_STORED.values()),))
-    function, unpack = _find_op(path, node)
-    taken: set[str] = set()
-    split: list[dict[str, Any]] = []
-    for callee in (function, unpack):
-        wanted = _keywords(callee) if callee else set()
-        split.append({key: value for key, value in attributes.items() if key in wanted})
-        taken |= wanted
+        known = (frozenset(_STORED.values()),)
+        return Step("Shape", inputs, outputs, _shape, attributes, known, (False,))
+    function, layout = _find_op(path, node)
+    of_layout = {"n", "k"} if layout else set()
+    taken = _keywords(function) | of_layout
     unknown, absent = attributes.keys() - taken, taken - attributes.keys()
     for problem, keys in (("unknown", unknown), ("no", absent)):
         if keys:
             message = f"{path}: {node.op_type} `{outputs[0]}`: {problem} attribute `{min(keys)}`"
             raise ReferenceFailure(message)
-    dtypes = _operand_dtypes(function)
-    if unpack is not None:
-        dtypes = (dtypes[0], *_operand_dtypes(unpack), *dtypes[2:])
-    return Step(node.op_type, inputs, outputs, function, split[0], dtypes, unpack, split[1])
+    for key in sorted(of_layout):
+        if not isinstance(attributes[key], int) or attributes[key] < 1:
+            message = (
+                f"{path}: {node.op_type} `{outputs[0]}`: attribute `{key}` is {attributes[key]!r}, "
+                "not a number of rows or columns"
+            )
+            raise ReferenceFailure(message)
+    operands = _operands(function)
+    dtypes = [dtypes for dtypes, _ in operands]
+    if layout:
+        dtypes[_PACKED] = frozenset({np.dtype(np.uint8)})
+    return Step(
+        node.op_type,
+        inputs,
+        outputs,
+        function,
+        {key: value for key, value in attributes.items() if key not in of_layout},
+        tuple(dtypes),
+        tuple(by_rows for _, by_rows in operands),
+        functools.partial(PackedMatrix, layout=layout) if layout else None,
+        {key: attributes[key] for key in of_layout},
+    )
 
 
 def _shape(x: Array, *, start: int, end: int) -> Array:
@@ -165,34 +187,40 @@ def _shape(x: Array, *, start: int, end: int) -> Array:
 
 def _find_op(
     path: Path, node: onnx.NodeProto
-) -> tuple[Callable[..., Array | tuple[Array, ...]], Callable[..., S8] | None]:
-    """Return the function of an op type, and the one that unpacks its weight if it is packed.
+) -> tuple[Callable[..., Array | tuple[Array, ...]], Layout | None]:
+    """Return the function of an op type, and the layout of its weight if it is packed.
 
-    `EmbedQ8` is `embed.embed_q8`.  `TernaryMatMulP2R` is `ternary_matmul.ternary_matmul` after
-    `ternary_matmul.unpack_p2r`: a layout is no part of the mathematics.
+    `EmbedQ8` is `embed.embed_q8`.  `TernaryMatMulP2R` is `ternary_matmul.ternary_matmul` of a
+    weight in layout p2r: a layout is no part of the mathematics.
     """
     domain = "" if node.op_type in STANDARD_OPS else DOMAIN
-    name, storage = _module_and_storage(node.op_type)
-    module_name = f"bitexport_ref.ops.{name}"
-    if node.domain == domain and name and importlib.util.find_spec(module_name):
-        module: types.ModuleType = importlib.import_module(module_name)
-        if storage and hasattr(module, f"unpack_{storage}"):
-            return getattr(module, name), getattr(module, f"unpack_{storage}")
-        function = getattr(module, f"{name}_{storage}" if storage else name, None)
-        if function is not None:
-            return function, None
+    layout = LAYOUTS.get(node.op_type[-3:].lower()) if node.op_type[-3:].isupper() else None
+    words = _words(node.op_type[:-3] if layout else node.op_type)
+    name = "_".join(words)
+    for module_name in (name, "_".join(words[:-1])):
+        module = _op_module(module_name)
+        function = getattr(module, name, None)
+        if node.domain == domain and module is not None and function is not None:
+            has = getattr(module, "LAYOUTS", (None,))
+            if function.__module__ == module.__name__ and layout in has:
+                return function, layout
     kind = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     message = f"{path}: the reference does not know the op `{kind}` that writes `{node.output[0]}`"
     raise ReferenceFailure(message)
 
 
-def _module_and_storage(op_type: str) -> tuple[str, str]:
-    """Split `TernaryMatMulP2R` into `ternary_matmul` and `p2r`."""
-    match = re.fullmatch(r"([A-Za-z]+?)([A-Z][a-z]*[0-9][0-9A-Za-z]*)?", op_type)
-    if match is None:
-        return "", ""
-    words = re.findall(r"[A-Z][a-z]*", match[1].replace("MatMul", "Matmul"))
-    return "_".join(words).lower(), (match[2] or "").lower()
+def _words(op_type: str) -> list[str]:
+    """Split `GroupMatMulInt16` into `group`, `matmul`, `int16`; a name of another form has none."""
+    if not re.fullmatch(r"(?:[A-Z][a-z]*[0-9]*)+", op_type):
+        return []
+    words = re.findall(r"[A-Z][a-z]*[0-9]*", op_type.replace("MatMul", "Matmul"))
+    return [word.lower() for word in words]
+
+
+def _op_module(name: str) -> types.ModuleType | None:
+    """Return the file of an op, if there is one."""
+    path = f"bitexport_ref.ops.{name}"
+    return importlib.import_module(path) if name and importlib.util.find_spec(path) else None
 
 
 def _keywords(function: Callable[..., object]) -> set[str]:
@@ -201,54 +229,68 @@ def _keywords(function: Callable[..., object]) -> set[str]:
     return {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
-def _operand_dtypes(function: Callable[..., object]) -> tuple[frozenset[np.dtype[Any]], ...]:
-    """Read the dtypes of the operands off a function's signature."""
+def _operands(function: Callable[..., object]) -> list[tuple[frozenset[np.dtype[Any]], bool]]:
+    """Read off a function's signature which dtypes an operand may have, and if it is read by rows.
+
+    `NDArray[np.float32]` is taken whole, `Rows[np.float32]` by rows; there may be a union of such.
+    """
     hints = typing.get_type_hints(function)
     parameters = inspect.signature(function).parameters.values()
-    return tuple(
-        frozenset(_dtypes_of(hints[each.name]))
-        for each in parameters
-        if each.kind is not each.KEYWORD_ONLY
-    )
+    operands = []
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY:
+            continue
+        hint = hints[each.name]
+        union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        parts: tuple[Any, ...] = typing.get_args(hint) if union else (hint,)
+        by_rows = [part is PackedMatrix or typing.get_origin(part) is Rows for part in parts]
+        dtypes = frozenset(_dtype_of(part) for part in parts if part is not PackedMatrix)
+        operands.append((dtypes, any(by_rows)))
+    return operands
 
 
-def _dtypes_of(hint: Any) -> list[np.dtype[Any]]:
-    """Return the dtypes of `NDArray[np.float32]`, or of a union of such."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return [dtype for part in typing.get_args(hint) for dtype in _dtypes_of(part)]
-    (element,) = typing.get_args(typing.get_args(hint)[1])
-    return [np.dtype(element)]
+def _dtype_of(hint: Any) -> np.dtype[Any]:
+    """Return the dtype of `NDArray[np.float32]` or `Rows[np.float32]`."""
+    is_rows = typing.get_origin(hint) is Rows
+    element = hint if is_rows else typing.get_args(hint)[1]
+    dtype: np.dtype[Any] = np.dtype(typing.get_args(element)[0])
+    return dtype
 
 
-def _read_weights(path: Path, tensors: Sequence[onnx.TensorProto]) -> dict[str, Array]:
-    """Map every initializer: external ones into their file, inline ones into the graph."""
-    files: dict[str, bytes | mmap.mmap] = {}
-    weights: dict[str, Array] = {}
+def _read_weights(
+    path: Path, tensors: Sequence[onnx.TensorProto]
+) -> dict[str, Array | StoredArray[Any]]:
+    """Find every initializer; vectors of numbers are read at once, the rest stays in its file."""
+    files: dict[str, FileBytes] = {}
+    weights: dict[str, Array | StoredArray[Any]] = {}
     for tensor in tensors:
         where = f"{path}: tensor `{tensor.name}`"
         if tensor.data_type not in _STORED:
             kind = onnx.TensorProto.DataType.Name(tensor.data_type)
             message = f"{where} has dtype {kind}, which the reference lacks"
             raise ReferenceFailure(message)
-        dtype = _STORED[tensor.data_type]
+        dtype, shape = _STORED[tensor.data_type], tuple(tensor.dims)
+        asked = math.prod(shape) * dtype.itemsize
+        inline = b""
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             location, offset, length = _external_place(tensor, where)
-            if location not in files:
-                files[location] = _map_beside(path, location, where)
-            data = files[location]
         else:
-            data = tensor.raw_data or onnx.numpy_helper.to_array(tensor).tobytes()
-            location, offset, length = "the graph", 0, len(data)
-        count = math.prod(tensor.dims)
-        if length != count * dtype.itemsize:
-            asked = count * dtype.itemsize
+            inline = tensor.raw_data or onnx.numpy_helper.to_array(tensor).tobytes()
+            location, offset, length = "", 0, len(inline)
+        if length != asked:
             message = f"{where} has {length} bytes, its shape and dtype ask for {asked}"
             raise ReferenceFailure(message)
-        if offset + length > len(data):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            weights[tensor.name] = np.frombuffer(inline, dtype).reshape(shape)
+            continue
+        if location not in files:
+            files[location] = _open_beside(path, location, where)
+        if offset + length > len(files[location]):
             message = f"{where}: bytes {offset} to {offset + length} are outside {location}"
             raise ReferenceFailure(message)
-        array: Array = np.frombuffer(data, dtype, count, offset) if count else np.empty(0, dtype)
-        weights[tensor.name] = array.reshape(tuple(tensor.dims))
+        stored = StoredArray(files[location], dtype, shape, offset)
+        is_vector = len(shape) == 1 and dtype != np.uint8
+        weights[tensor.name] = stored[:] if is_vector else stored
     return weights
 
 
@@ -262,17 +304,14 @@ def _external_place(tensor: onnx.TensorProto, where: str) -> tuple[str, int, int
     return said.get("location", ""), int(numbers[0]), int(numbers[1])
 
 
-def _map_beside(path: Path, location: str, where: str) -> bytes | mmap.mmap:
-    """Map a file of external data; it lies in the folder of the model or below."""
+def _open_beside(path: Path, location: str, where: str) -> FileBytes:
+    """Open a file of external data; it lies in the folder of the model or below."""
     parts = PurePosixPath(location)
     if not location or parts.is_absolute() or ".." in parts.parts or "\\" in location:
         message = f"{where}: external data `{location}` is not a file beside the model"
         raise ReferenceFailure(message)
     try:
-        with (path.parent / parts).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return FileBytes(path.parent / parts)
     except OSError as failure:
         message = f"{where}: external data `{location}` cannot be read: {failure.strerror}"
         raise ReferenceFailure(message) from failure

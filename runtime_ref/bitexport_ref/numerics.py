@@ -1,4 +1,4 @@
-"""The arithmetic of NUMERICS.md: float sums in eight lanes, our own exp, exact integer products.
+"""The arithmetic of NUMERICS.md: float sums in eight lanes, conversions, our own exp.
 
 Nothing here calls np.sum, np.exp or a BLAS on real floats: their bits depend on the machine.
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bitexport_ref.errors import BadOperand, NotFinite
 
+F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
 S32 = NDArray[np.int32]
 S8 = NDArray[np.int8]
@@ -19,10 +20,10 @@ S8 = NDArray[np.int8]
 LANES = 8
 LONGEST_INTEGER_SUM = 131056
 """Largest k of an integer product: keeps any sum inside s32 (NUMERICS.md, section 4)."""
+GROUP_SIZES = (16, 4096)
+"""Smallest and largest group; a group is a multiple of the smallest (the same section)."""
 
 _ROUNDER = np.float32(float.fromhex("0x1.8p23"))
-_EXACT_F32 = 2**24
-_WIDENED_AT_ONCE = 1 << 22
 
 
 # ---- rounding and conversions (section 1) ----------------------------------------------------
@@ -69,7 +70,7 @@ def lane_sum(values: F32) -> F32:
     for start in range(0, values.shape[-1], LANES):
         part = values[..., start : start + LANES]
         lanes[..., : part.shape[-1]] += part
-    return _tree([lanes[..., lane] for lane in range(LANES)])
+    return lane_tree([lanes[..., lane] for lane in range(LANES)])
 
 
 def lane_sum_positions(values: F32, past: int) -> F32:
@@ -81,7 +82,7 @@ def lane_sum_positions(values: F32, past: int) -> F32:
     for position, terms in enumerate(values):
         first = max(0, position - past)
         lanes[position % LANES, ..., first:] += terms[..., first:]
-    return _tree(lanes)
+    return lane_tree(lanes)
 
 
 def lane_dot(left: F32, right: F32) -> F32:
@@ -93,14 +94,29 @@ def lane_dot(left: F32, right: F32) -> F32:
         np.multiply(left[i], right[i], out=product)
         lane = lanes[i % LANES, ...]
         np.add(lane, product, out=lane)
-    return _tree(lanes)
+    return lane_tree(lanes)
 
 
-def _tree(lanes: Sequence[F32] | F32) -> F32:
+def lane_tree(lanes: Sequence[F32] | F32) -> F32:
     """Add eight lanes in the order that NUMERICS.md gives."""
     l0, l1, l2, l3, l4, l5, l6, l7 = lanes
     total: F32 = ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7))
     return total
+
+
+# ---- groups (sections 3 and 4) ---------------------------------------------------------------
+
+
+def group_count(columns: int, group: int) -> int:
+    """Return how many groups columns fall into; the last may be shorter."""
+    smallest, largest = GROUP_SIZES
+    if group % smallest or not smallest <= group <= largest:
+        message = f"groups of {group}: not a multiple of {smallest} from {smallest} to {largest}"
+        raise BadOperand(message)
+    if columns > LONGEST_INTEGER_SUM:
+        message = f"{columns} columns, more than {LONGEST_INTEGER_SUM}"
+        raise BadOperand(message)
+    return -(-columns // group)
 
 
 # ---- exp (section 2) -------------------------------------------------------------------------
@@ -141,29 +157,3 @@ def exp(x: F32) -> F32:
 def _power_of_two(exponent: S32) -> F32:
     """Build 2 to the exponent from its bits; exponents -126 … 127."""
     return ((exponent + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
-# ---- integer products (section 1, rule 3) ----------------------------------------------------
-
-
-def integer_matmul(q: S8, w: S8, largest_weight: int) -> S32:
-    """Return q @ w.T exactly: (rows, k), (n, k) -> (rows, n); |w| is at most `largest_weight`.
-
-    A float32 BLAS computes it: k is split so that no partial sum of a block passes 2^24, where
-    every order of additions, fused or not, gives the same integers.
-    """
-    rows, k = q.shape
-    n = w.shape[0]
-    if k > LONGEST_INTEGER_SUM:
-        message = f"k is {k}, more than {LONGEST_INTEGER_SUM}: the sum may leave s32"
-        raise BadOperand(message)
-    k_block = min(k, _EXACT_F32 // (128 * largest_weight))
-    n_block = max(1, _WIDENED_AT_ONCE // max(k_block, 1))
-    x = q.astype(np.float32)
-    y = np.zeros((rows, n), np.int32)
-    for row in range(0, n, n_block):
-        for column in range(0, k, k_block):
-            tile = w[row : row + n_block, column : column + k_block].astype(np.float32)
-            sums = x[:, column : column + k_block] @ tile.T
-            y[:, row : row + n_block] += sums.astype(np.int32)
-    return y

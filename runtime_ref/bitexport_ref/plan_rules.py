@@ -22,6 +22,8 @@ from bitexport_ref.bitx_records import (
 )
 
 LONGEST_INTEGER_SUM = 131056
+SMALLEST_GROUP = 16
+LARGEST_GROUP = 4096
 
 INPUT_COUNTS: dict[OpCode, tuple[int, ...]] = {
     OpCode.EMBED: (2, 3),
@@ -29,27 +31,51 @@ INPUT_COUNTS: dict[OpCode, tuple[int, ...]] = {
     OpCode.QUANTIZE_ROWS: (1,),
     OpCode.TERNARY_MATMUL: (2,),
     OpCode.DENSE_MATMUL: (2,),
-    OpCode.RESCALE: (3,),
+    OpCode.RESCALE: (3, 4),
     OpCode.ROPE: (3,),
     OpCode.APPEND_CACHE: (2,),
     OpCode.ATTEND: (3,),
     OpCode.RELU: (1,),
     OpCode.ADD: (2,),
     OpCode.MUL: (2,),
+    OpCode.SILU: (1,),
+    OpCode.QUANTIZE_ROWS_INT4: (1,),
+    OpCode.QUANTIZE_ROWS_INT16: (1,),
+    OpCode.QUANTIZE_GROUPS: (1,),
+    OpCode.GROUP_MATMUL: (4, 5),
+    OpCode.GROUP_EMBED: (3,),
+}
+OUTPUT_COUNTS = {
+    OpCode.QUANTIZE_ROWS: 2,
+    OpCode.QUANTIZE_ROWS_INT4: 2,
+    OpCode.QUANTIZE_ROWS_INT16: 3,
+    OpCode.QUANTIZE_GROUPS: 2,
 }
 ATTRIBUTE_COUNTS = {
-    OpCode.RMS_NORM: 1,
+    OpCode.RMS_NORM: 2,
     OpCode.ROPE: 1,
     OpCode.APPEND_CACHE: 1,
     OpCode.ATTEND: 3,
+    OpCode.QUANTIZE_GROUPS: 1,
+    OpCode.GROUP_MATMUL: 1,
+    OpCode.GROUP_EMBED: 1,
 }
 FUSIONS = {
     1: (OpCode.RMS_NORM, OpCode.QUANTIZE_ROWS),
     2: (OpCode.TERNARY_MATMUL, OpCode.RESCALE),
     3: (OpCode.DENSE_MATMUL, OpCode.RESCALE),
     4: (OpCode.RELU, OpCode.MUL, OpCode.MUL),
+    5: (OpCode.SILU, OpCode.MUL),
+    6: (OpCode.TERNARY_MATMUL, OpCode.TERNARY_MATMUL, OpCode.RESCALE),
+    7: (OpCode.DENSE_MATMUL, OpCode.DENSE_MATMUL, OpCode.RESCALE),
 }
+_NORM_AND_QUANTIZE = 1
+_PRODUCT_AND_RESCALE = (2, 3)
 _SQUARE_AND_GATE = 4
+_SILU_AND_GATE = 5
+_TWO_PRODUCTS = (6, 7)
+
+_PACKED = (Layout.P2R, Layout.B1R, Layout.Q4R)
 
 Lifetimes = dict[int, tuple[int, int]]
 
@@ -73,7 +99,7 @@ def _check_record(at: str, op: Op) -> None:
     """Check attributes (R17) and the numbers of operands (R18)."""
     used = ATTRIBUTE_COUNTS.get(op.code, 0)
     require(17, not any(op.attributes[used:]), f"{at}: an unused attribute is not 0")
-    outputs = 2 if op.code == OpCode.QUANTIZE_ROWS else 1
+    outputs = OUTPUT_COUNTS.get(op.code, 1)
     require(18, len(op.inputs) in INPUT_COUNTS[op.code], f"{at}: {len(op.inputs)} inputs")
     require(18, len(op.outputs) == outputs, f"{at}: {len(op.outputs)} outputs")
 
@@ -109,7 +135,7 @@ def _check_embed(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
     ids = _value(at, bitx, op.inputs[0])
     table = _tensor(at, bitx, op.inputs[1], rank=2)
     _expect(at, ids, Dtype.S32, 1)
-    known = table.dtype in (Dtype.F32, Dtype.BF16, Dtype.S8)
+    known = table.dtype in (Dtype.F32, Dtype.F16, Dtype.BF16, Dtype.S8)
     require(19, known, f"{at}: a table of {table.dtype.name}")
     scaled = table.dtype == Dtype.S8
     require(19, (len(op.inputs) == 3) == scaled, f"{at}: a scale belongs to s8 tables only")  # noqa: PLR2004
@@ -120,8 +146,11 @@ def _check_embed(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
 
 def _check_rms_norm(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
     x = _value(at, bitx, op.inputs[0])
+    heads = op.attributes[1]
     _expect(at, x, Dtype.F32, x.columns)
-    _expect_vector(at, _tensor(at, bitx, op.inputs[1], rank=1), (x.columns,))
+    divides = heads > 0 and x.columns % heads == 0
+    require(19, divides, f"{at}: {heads} heads, {x.columns} columns")
+    _expect_vector(at, _tensor(at, bitx, op.inputs[1], rank=1), (x.columns // heads,))
     _expect(at, made[0], Dtype.F32, x.columns)
 
 
@@ -129,16 +158,42 @@ def _check_quantize_rows(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> 
     x = _value(at, bitx, op.inputs[0])
     _expect(at, x, Dtype.F32, x.columns)
     require(19, x.columns <= LONGEST_INTEGER_SUM, f"{at}: {x.columns} columns")
-    _expect(at, made[0], Dtype.S8, x.columns)
-    _expect(at, made[1], Dtype.F32, 1)
+    *codes, scale = made
+    for each in codes:
+        _expect(at, each, Dtype.S8, x.columns)
+    groups = 1
+    if op.code == OpCode.QUANTIZE_GROUPS:
+        groups = _group_count(at, x.columns, op.attributes[0])
+    _expect(at, scale, Dtype.F32, groups)
 
 
 def _check_ternary_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
-    weight = _tensor(at, bitx, op.inputs[1], rank=2, layout=Layout.P2R)
+    weight = _tensor(at, bitx, op.inputs[1], rank=2, layouts=(Layout.P2R, Layout.B1R))
     n, k = weight.shape
     require(19, k <= LONGEST_INTEGER_SUM, f"{at}: k is {k}")
     _expect(at, _value(at, bitx, op.inputs[0]), Dtype.S8, k)
     _expect(at, made[0], Dtype.S32, n)
+
+
+def _check_group_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    weight = _tensor(at, bitx, op.inputs[1], rank=2, layouts=_PACKED)
+    n, k = weight.shape
+    groups = _group_count(at, k, op.attributes[0])
+    for codes in (op.inputs[0], *op.inputs[4:]):
+        _expect(at, _value(at, bitx, codes), Dtype.S8, k)
+    _expect_group_scale(at, _tensor(at, bitx, op.inputs[2], rank=2), groups, n)
+    scale = _value(at, bitx, op.inputs[3])
+    _expect(at, scale, Dtype.F32, groups if scale.columns != 1 else 1)
+    _expect(at, made[0], Dtype.F32, n)
+
+
+def _check_group_embed(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    table = _tensor(at, bitx, op.inputs[1], rank=2, layouts=_PACKED)
+    vocabulary, columns = table.shape
+    groups = _group_count(at, columns, op.attributes[0])
+    _expect(at, _value(at, bitx, op.inputs[0]), Dtype.S32, 1)
+    _expect_group_scale(at, _tensor(at, bitx, op.inputs[2], rank=2), groups, vocabulary)
+    _expect(at, made[0], Dtype.F32, columns)
 
 
 def _check_dense_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
@@ -146,7 +201,7 @@ def _check_dense_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> N
     n, k = weight.shape
     x = _value(at, bitx, op.inputs[0])
     integers = weight.dtype == Dtype.S8
-    known = integers or weight.dtype in (Dtype.F32, Dtype.BF16)
+    known = integers or weight.dtype in (Dtype.F32, Dtype.F16, Dtype.BF16)
     require(19, known, f"{at}: a weight of {weight.dtype.name}")
     require(19, k <= LONGEST_INTEGER_SUM or not integers, f"{at}: k is {k}")
     _expect(at, x, Dtype.S8 if integers else Dtype.F32, k)
@@ -158,6 +213,8 @@ def _check_rescale(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
     _expect(at, sums, Dtype.S32, sums.columns)
     _expect(at, _value(at, bitx, op.inputs[1]), Dtype.F32, 1)
     _expect_vector(at, _tensor(at, bitx, op.inputs[2], rank=1), (1, sums.columns))
+    for low_sums in op.inputs[3:]:
+        _expect(at, _value(at, bitx, low_sums), Dtype.S32, sums.columns)
     _expect(at, made[0], Dtype.F32, sums.columns)
 
 
@@ -197,7 +254,7 @@ def _check_attend(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
     _expect_position(at, query)
 
 
-def _check_relu(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+def _check_activation(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
     x = _value(at, bitx, op.inputs[0])
     _expect(at, x, Dtype.F32, x.columns)
     _expect(at, made[0], Dtype.F32, x.columns)
@@ -223,9 +280,15 @@ CHECKS: dict[OpCode, Callable[[str, Op, Bitx, Sequence[Value]], None]] = {
     OpCode.ROPE: _check_rope,
     OpCode.APPEND_CACHE: _check_append_cache,
     OpCode.ATTEND: _check_attend,
-    OpCode.RELU: _check_relu,
+    OpCode.RELU: _check_activation,
     OpCode.ADD: _check_elementwise,
     OpCode.MUL: _check_elementwise,
+    OpCode.SILU: _check_activation,
+    OpCode.QUANTIZE_ROWS_INT4: _check_quantize_rows,
+    OpCode.QUANTIZE_ROWS_INT16: _check_quantize_rows,
+    OpCode.QUANTIZE_GROUPS: _check_quantize_rows,
+    OpCode.GROUP_MATMUL: _check_group_matmul,
+    OpCode.GROUP_EMBED: _check_group_embed,
 }
 
 
@@ -237,13 +300,18 @@ def _value(at: str, bitx: Bitx, operand: Operand) -> Value:
 
 
 def _tensor(
-    at: str, bitx: Bitx, operand: Operand, *, rank: int, layout: Layout = Layout.PLAIN
+    at: str,
+    bitx: Bitx,
+    operand: Operand,
+    *,
+    rank: int,
+    layouts: tuple[Layout, ...] = (Layout.PLAIN,),
 ) -> Tensor:
     """Return the tensor that an operand is."""
     is_tensor = operand.kind == OperandKind.TENSOR
     require(19, is_tensor, f"{at}: value {operand.index} stands where a tensor belongs")
     tensor = bitx.tensors[operand.index]
-    fits = len(tensor.shape) == rank and tensor.layout == layout
+    fits = len(tensor.shape) == rank and tensor.layout in layouts
     require(19, fits, f"{at}: `{tensor.name}` has shape {tensor.shape}, layout {tensor.layout}")
     return tensor
 
@@ -259,6 +327,22 @@ def _expect_vector(at: str, tensor: Tensor, sizes: tuple[int, ...]) -> None:
     """Check a tensor of one f32 per column, or per row of a table."""
     fits = tensor.dtype == Dtype.F32 and tensor.shape[0] in sizes
     require(19, fits, f"{at}: `{tensor.name}` is {tensor.dtype.name} {tensor.shape}")
+
+
+def _expect_group_scale(at: str, tensor: Tensor, groups: int, n: int) -> None:
+    """Check the scales of groups of a matrix; 1 stands for groups, or rows, that share one."""
+    known = tensor.dtype in (Dtype.F32, Dtype.F16)
+    fits = known and tensor.shape[0] in (1, groups) and tensor.shape[1] in (1, n)
+    found = f"`{tensor.name}` is {tensor.dtype.name} {tensor.shape}"
+    require(19, fits, f"{at}: {found}, for {groups} groups of {n} rows")
+
+
+def _group_count(at: str, columns: int, group: int) -> int:
+    """Check the size of groups and how long their rows are; return how many there are."""
+    known = group % SMALLEST_GROUP == 0 and SMALLEST_GROUP <= group <= LARGEST_GROUP
+    require(19, known, f"{at}: groups of {group}")
+    require(19, columns <= LONGEST_INTEGER_SUM, f"{at}: {columns} columns")
+    return -(-columns // group)
 
 
 def _expect_state(at: str, value: Value) -> None:
@@ -323,18 +407,43 @@ def _check_fusions(bitx: Bitx) -> list[int]:
         covered = bitx.ops[index:end]
         found = tuple(each.code for each in covered)
         require(20, found == codes, f"{at}: fusion {op.fusion} covers {[c.name for c in found]}")
-        for before, after in itertools.pairwise(covered):
-            feeds = before.outputs[0] == after.inputs[0]
-            require(20, feeds, f"{at}: an op of fusion {op.fusion} does not feed the next")
-            between.update(operand.index for operand in before.outputs)
-        if op.fusion == _SQUARE_AND_GATE:
-            square, gate = covered[1:]
-            require(20, square.inputs[0] == square.inputs[1], f"{at}: the first Mul is no square")
-            stored = gate.inputs[1] not in (square.inputs[0], square.outputs[0])
-            require(20, stored, f"{at}: the second Mul reads what the fusion does not store")
+        handed_on = _handed_on(at, op.fusion, covered)
+        between.update(operand.index for operand in handed_on)
         heads[index:end] = [index] * op.covers
     _check_left_out(bitx, heads, between)
     return heads
+
+
+def _handed_on(at: str, fusion: int, covered: Sequence[Op]) -> list[Operand]:
+    """Check that ops feed each other as the formula of a fusion says; return what they hand on."""
+    *before, last = covered
+    if fusion in _TWO_PRODUCTS:
+        high, low = before
+        feeds = len(last.inputs) == 4 and (last.inputs[0], last.inputs[3]) == (  # noqa: PLR2004
+            high.outputs[0],
+            low.outputs[0],
+        )
+        require(20, feeds, f"{at}: Rescale of fusion {fusion} does not take both products")
+        same = high.inputs[1] == low.inputs[1]
+        require(20, same, f"{at}: the products of fusion {fusion} have two weights")
+    else:
+        for one, next_one in itertools.pairwise(covered):
+            feeds = one.outputs[0] == next_one.inputs[0]
+            require(20, feeds, f"{at}: an op of fusion {fusion} does not feed the next")
+    handed_on = [operand for op in before for operand in op.outputs]
+    if fusion == _NORM_AND_QUANTIZE:
+        require(20, before[0].attributes[1] == 1, f"{at}: a fused RmsNorm of several heads")
+    if fusion in _PRODUCT_AND_RESCALE:
+        low_sums = last.inputs[3:]
+        require(20, not low_sums, f"{at}: Rescale of fusion {fusion} has a low_sum")
+    if fusion == _SQUARE_AND_GATE:
+        square = covered[1]
+        require(20, square.inputs[0] == square.inputs[1], f"{at}: the first Mul is no square")
+    if fusion in (_SQUARE_AND_GATE, _SILU_AND_GATE):
+        gate = last.inputs[1]
+        stored = gate.kind == OperandKind.VALUE and gate not in handed_on
+        require(20, stored, f"{at}: Mul of fusion {fusion} reads what the fusion does not store")
+    return handed_on
 
 
 def _check_left_out(bitx: Bitx, heads: Sequence[int], between: set[int]) -> None:

@@ -23,6 +23,10 @@ DTYPES = {
     np.dtype(np.uint8): TensorProto.UINT8,
 }
 
+FLOATS = {"F32": np.float32, "F16": np.float16}
+LAYOUTS = {"P2R": (16, 4), "B1R": (32, 8), "Q4R": (8, 2)}
+"""Rows of a tile, and how many weights a byte holds."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
@@ -38,6 +42,11 @@ class Shape:
     context: int = 40
     state: np.dtype[np.generic] = np.dtype(np.float16)  # noqa: RUF009 - a dtype never changes
     table: str = "Bf16"
+    activations: str = "Rows"
+    weights: str = "TernaryP2R"
+    gate: str = "Relu"
+    norm_heads: bool = False
+    group: int = 16
 
 
 class GraphWriter:
@@ -79,57 +88,90 @@ class GraphWriter:
         return folder / "model.onnx"
 
 
-def write_language_model(folder: Path, shape: Shape, seed: int = 1) -> Path:  # noqa: PLR0915
+def write_language_model(folder: Path, shape: Shape, seed: int = 1) -> Path:  # noqa: PLR0912, PLR0915
     """Save a random model of the family that the exporter writes."""
     rng = np.random.default_rng(seed)
     writer = GraphWriter()
 
-    def norm(x: str, name: str) -> str:
-        weight = (1 + 0.1 * rng.standard_normal(shape.hidden)).astype(np.float32)
-        if name.endswith("middle"):
-            weight = (1 + 0.1 * rng.standard_normal(shape.middle)).astype(np.float32)
-        return writer.op(
-            "RmsNorm", [x, writer.weight(f"{name}.weight", weight)], f"{name}.y", epsilon=1e-5
-        )
+    def norm(x: str, name: str, columns: int = shape.hidden, heads: int = 1) -> str:
+        weight = (1 + 0.1 * rng.standard_normal(columns // heads)).astype(np.float32)
+        operands = [x, writer.weight(f"{name}.weight", weight)]
+        return writer.op("RmsNorm", operands, f"{name}.y", epsilon=1e-5, heads=heads)
 
-    def quantize(x: str) -> tuple[str, str]:
-        writer.op("QuantizeRows", [x], f"{x}.q {x}.scale")
-        return f"{x}.q", f"{x}.scale"
+    def quantize(x: str) -> tuple[str, str, str]:
+        """Return codes, their scale, and the low codes of 16 bits."""
+        codes, scale, low = f"{x}.q", f"{x}.scale", f"{x}.low"
+        match shape.activations:
+            case "RowsInt16":
+                writer.op("QuantizeRowsInt16", [x], f"{codes} {low} {scale}")
+            case "Groups":
+                writer.op("QuantizeGroups", [x], f"{codes} {scale}", group=shape.group)
+            case kind:
+                writer.op(f"Quantize{kind}", [x], f"{codes} {scale}")
+        return codes, scale, low
 
-    def ternary(codes: tuple[str, str], name: str, n: int, k: int) -> str:
-        size = -(-n // 16) * 16 * -(-k // 16) * 16 // 4
+    def product(x: tuple[str, str, str], name: str, n: int, k: int) -> str:
+        codes, scale, low = x
+        layout = LAYOUTS[shape.weights[-3:]]
+        size = -(-n // layout[0]) * layout[0] * -(-k // 16) * 16 // layout[1]
         packed = writer.weight(f"{name}.weight", rng.integers(0, 256, size).astype(np.uint8))
-        sums = writer.op("TernaryMatMulP2R", [codes[0], packed], f"{name}.sum", n=n, k=k)
-        scale = writer.weight(f"{name}.scale", np.array([0.1 / k**0.5], np.float32))
-        return writer.op("Rescale", [sums, codes[1], scale], f"{name}.y")
+        both = shape.activations == "RowsInt16"
+        if shape.weights.startswith("Group"):
+            groups = -(-k // shape.group)
+            step = rng.uniform(0.05, 0.15, (groups, n)) / k**0.5
+            operands = [codes, packed, writer.weight(f"{name}.scale", step.astype(np.float16))]
+            kind = f"GroupMatMul{'Int16' if both else ''}{shape.weights[-3:]}"
+            operands += [scale, low] if both else [scale]
+            return writer.op(kind, operands, f"{name}.y", n=n, k=k, group=shape.group)
+        kind = f"TernaryMatMul{shape.weights[-3:]}"
+        sums = writer.op(kind, [codes, packed], f"{name}.sum", n=n, k=k)
+        step = writer.weight(f"{name}.scale", np.array([0.1 / k**0.5], np.float32))
+        if not both:
+            return writer.op("Rescale", [sums, scale, step], f"{name}.y")
+        low_sums = writer.op(kind, [low, packed], f"{name}.low_sum", n=n, k=k)
+        return writer.op("RescaleInt16", [sums, scale, step, low_sums], f"{name}.y")
 
     d, half = shape.head_size, shape.head_size // 2
     angles = np.arange(shape.context)[:, None] * 10000.0 ** (-np.arange(half) / half)
     cos = writer.weight("rope.cos", np.cos(angles).astype(np.float32))
     sin = writer.weight("rope.sin", np.sin(angles).astype(np.float32))
     table = rng.standard_normal((shape.vocab, shape.hidden)).astype(np.float32)
+    attributes: dict[str, int] = {}
     if shape.table == "Bf16":
         operands = [writer.weight("table", (table.view(np.uint32) >> 16).astype(np.uint16))]
-    elif shape.table == "F32":
-        operands = [writer.weight("table", table)]
-    else:
+    elif shape.table in ("F32", "F16"):
+        operands = [writer.weight("table", table.astype(FLOATS[shape.table]))]
+    elif shape.table == "Q8":
         operands = [
             writer.weight("table", np.rint(table * 30).clip(-127, 127).astype(np.int8)),
             writer.weight("table.scale", rng.uniform(0.02, 0.04, shape.vocab).astype(np.float32)),
         ]
+    else:
+        rows, per_byte = LAYOUTS[shape.table[-3:]]
+        size = -(-shape.vocab // rows) * rows * -(-shape.hidden // 16) * 16 // per_byte
+        groups = -(-shape.hidden // shape.group)
+        step = rng.uniform(0.1, 0.2, (groups, shape.vocab)).astype(np.float32)
+        operands = [
+            writer.weight("table", rng.integers(0, 256, size).astype(np.uint8)),
+            writer.weight("table.scale", step),
+        ]
+        attributes = {"n": shape.vocab, "k": shape.hidden, "group": shape.group}
     writer.op("Shape", ["past_key_values.0.key"], "past_length", start=2, end=3)
-    x = writer.op(f"Embed{shape.table}", ["input_ids", *operands], "embed")
+    embed = f"GroupEmbed{shape.table[-3:]}" if attributes else f"Embed{shape.table}"
+    x = writer.op(embed, ["input_ids", *operands], "embed", **attributes)
     states = []
     for layer in range(shape.layers):
         at = f"layers.{layer}"
         codes = quantize(norm(x, f"{at}.norm"))
         turned = {}
         for name, heads in (("query", shape.heads), ("key", shape.kv_heads)):
-            y = ternary(codes, f"{at}.{name}", heads * d, shape.hidden)
+            y = product(codes, f"{at}.{name}", heads * d, shape.hidden)
+            if shape.norm_heads:
+                y = norm(y, f"{at}.{name}.norm", heads * d, heads)
             turned[name] = writer.op(
                 "Rope", [y, cos, sin, "past_length"], f"{at}.{name}.turned", heads=heads
             )
-        turned["value"] = ternary(codes, f"{at}.value", shape.kv_heads * d, shape.hidden)
+        turned["value"] = product(codes, f"{at}.value", shape.kv_heads * d, shape.hidden)
         present = []
         for name in ("key", "value"):
             states.append(f"{layer}.{name}")
@@ -149,22 +191,29 @@ def write_language_model(folder: Path, shape: Shape, seed: int = 1) -> Path:  # 
             kv_heads=shape.kv_heads,
             scale=d**-0.5,
         )
-        y = ternary(quantize(seen), f"{at}.out", shape.hidden, shape.heads * d)
+        y = product(quantize(seen), f"{at}.out", shape.hidden, shape.heads * d)
         x = writer.op("Add", [x, y], f"{at}.attended")
         codes = quantize(norm(x, f"{at}.ffn"))
-        gate = ternary(codes, f"{at}.gate", shape.middle, shape.hidden)
-        up = ternary(codes, f"{at}.up", shape.middle, shape.hidden)
-        relu = writer.op("Relu", [gate], f"{at}.relu")
-        squared = writer.op("Mul", [relu, relu], f"{at}.squared")
-        gated = writer.op("Mul", [squared, up], f"{at}.gated")
-        codes = quantize(norm(gated, f"{at}.middle"))
-        y = ternary(codes, f"{at}.down", shape.hidden, shape.middle)
+        gate = product(codes, f"{at}.gate", shape.middle, shape.hidden)
+        up = product(codes, f"{at}.up", shape.middle, shape.hidden)
+        if shape.gate == "Silu":
+            bent = writer.op("Silu", [gate], f"{at}.silu")
+        else:
+            relu = writer.op("Relu", [gate], f"{at}.relu")
+            bent = writer.op("Mul", [relu, relu], f"{at}.squared")
+        gated = writer.op("Mul", [bent, up], f"{at}.gated")
+        codes = quantize(norm(gated, f"{at}.middle", shape.middle))
+        y = product(codes, f"{at}.down", shape.hidden, shape.middle)
         x = writer.op("Add", [x, y], f"{at}.y")
     last = norm(x, "last")
     if shape.table == "Q8":
-        codes = quantize(last)
-        sums = writer.op("DenseMatMulQ8", [codes[0], "table"], "logits.sum")
-        writer.op("Rescale", [sums, codes[1], "table.scale"], "logits")
+        writer.op("QuantizeRows", [last], "last.q last.q_scale")
+        writer.op("DenseMatMulQ8", ["last.q", "table"], "logits.sum")
+        writer.op("Rescale", ["logits.sum", "last.q_scale", "table.scale"], "logits")
+    elif attributes:
+        writer.op("QuantizeRowsInt16", [last], "last.q last.low last.q_scale")
+        operands = ["last.q", "table", "table.scale", "last.q_scale", "last.low"]
+        writer.op(f"GroupMatMulInt16{shape.table[-3:]}", operands, "logits", **attributes)
     else:
         writer.op(f"DenseMatMul{shape.table}", [last, "table"], "logits")
 

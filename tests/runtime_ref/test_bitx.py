@@ -189,7 +189,7 @@ def t(index):
 
 
 def language_model() -> File:
-    """Return the smallest plan that has every op but one, and three of the fusions."""
+    """Return a small plan of the ops of BitNet b1.58 2B4T, with three of the fusions."""
     file = File(
         facts={
             "kind": 1, "vocabulary": 5, "context": 8, "hidden": 4, "layers": 1, "heads": 1,
@@ -231,7 +231,7 @@ def language_model() -> File:
             op(8, [v(3), v(2)], [v(3)], [1]),
             op(8, [v(4), v(1)], [v(4)], [1]),
             op(9, [v(2), v(3), v(4)], [v(5)], [1, 1, bits(0.5)]),
-            op(2, [v(5), t(1)], [v(6)], [bits(1e-5)], fusion=(1, 2)),
+            op(2, [v(5), t(1)], [v(6)], [bits(1e-5), 1], fusion=(1, 2)),
             op(3, [v(6)], [v(7), v(8)]),
             op(4, [v(7), t(2)], [v(9)], fusion=(2, 2)),
             op(6, [v(9), v(8), t(3)], [v(10)]),
@@ -291,6 +291,101 @@ def int8_model() -> File:
     return file
 
 
+def number_slots(file: File, left_out: tuple[int, ...] = ()) -> File:
+    """Give every value a slot of its own."""
+    for index, each in enumerate(file.values):
+        each["slot"] = each["fused_slot"] = index
+    for index in left_out:
+        file.values[index]["fused_slot"] = NONE
+    return file
+
+
+def group_model() -> File:
+    """Return a plan of groups: a binary table, 4-bit weights, codes of 8 bits for each group."""
+    file = network()
+    file.facts.update(kind=1, vocabulary=5, context=8, token_value=0, logits_value=7)
+    file.tensors = [
+        tensor("table", U8, [5, 40], bytes(192), layout=2),
+        tensor("table.scale", F16, [3, 5], bytes(30)),
+        tensor("weight", U8, [6, 40], bytes(192), layout=3),
+        tensor("weight.scale", F32, [3, 1], bytes(12)),
+        tensor("head", U8, [5, 6], bytes(64), layout=1),
+        tensor("head.scale", F16, [1, 5], bytes(10)),
+    ]
+    file.values = [
+        value("tokens", S32, 1, INPUT),
+        value("x", F32, 40),
+        value("codes", S8, 40),
+        value("scale", F32, 3),
+        value("y", F32, 6),
+        value("high", S8, 6),
+        value("low", S8, 6),
+        value("logits", F32, 5, OUTPUT),
+        value("high.scale", F32, 1),
+    ]
+    file.ops = [
+        op(18, [v(0), t(0), t(1)], [v(1)], [16]),
+        op(16, [v(1)], [v(2), v(3)], [16]),
+        op(17, [v(2), t(2), t(3), v(3)], [v(4)], [16]),
+        op(15, [v(4)], [v(5), v(6), v(8)]),
+        op(17, [v(5), t(4), t(5), v(8), v(6)], [v(7)], [16]),
+    ]
+    return number_slots(file)
+
+
+def fine_model() -> File:
+    """Return a plan with fusions 5 to 7, a norm of heads, an f16 table and codes of 4 bits."""
+    file = network()
+    file.facts.update(kind=1, vocabulary=5, context=8, token_value=0, logits_value=17)
+    file.tensors = [
+        tensor("table", F16, [5, 4], bytes(40)),
+        tensor("norm", F32, [2], bytes(8)),
+        tensor("signs", U8, [6, 4], bytes(64), layout=2),
+        tensor("one", F32, [1], bytes(4)),
+        tensor("head", S8, [5, 6], bytes(30)),
+        tensor("square", F16, [6, 6], bytes(72)),
+    ]
+    file.values = [
+        value("tokens", S32, 1, INPUT),
+        value("x", F32, 4),
+        value("normed", F32, 4),
+        value("high", S8, 4),
+        value("low", S8, 4),
+        value("scale", F32, 1),
+        value("sum", S32, 6),
+        value("low_sum", S32, 6),
+        value("gate", F32, 6),
+        value("silu", F32, 6),
+        value("up", F32, 6),
+        value("gated", F32, 6),
+        value("high2", S8, 6),
+        value("low2", S8, 6),
+        value("scale2", F32, 1),
+        value("sum2", S32, 5),
+        value("low_sum2", S32, 5),
+        value("logits", F32, 5, OUTPUT),
+        value("codes4", S8, 6),
+        value("scale4", F32, 1),
+    ]
+    file.ops = [
+        op(1, [v(0), t(0)], [v(1)]),
+        op(2, [v(1), t(1)], [v(2)], [bits(1e-5), 2]),
+        op(15, [v(2)], [v(3), v(4), v(5)]),
+        op(4, [v(3), t(2)], [v(6)], fusion=(6, 3)),
+        op(4, [v(4), t(2)], [v(7)]),
+        op(6, [v(6), v(5), t(3), v(7)], [v(8)]),
+        op(5, [v(8), t(5)], [v(10)]),
+        op(13, [v(8)], [v(9)], fusion=(5, 2)),
+        op(12, [v(9), v(10)], [v(11)]),
+        op(14, [v(11)], [v(18), v(19)]),
+        op(15, [v(11)], [v(12), v(13), v(14)]),
+        op(5, [v(12), t(4)], [v(15)], fusion=(7, 3)),
+        op(5, [v(13), t(4)], [v(16)]),
+        op(6, [v(15), v(14), t(3), v(16)], [v(17)]),
+    ]
+    return number_slots(file, left_out=(6, 7, 9, 15, 16))
+
+
 def self_test_bytes(prompt=(1, 2), generated=(3,), outputs=15, reserved=0) -> bytes:
     head = struct.pack("<4I", len(prompt), len(generated), outputs, reserved)
     tokens = (*prompt, *generated)
@@ -340,6 +435,50 @@ def test_a_network_has_neither_tokens_nor_logits():
 
 def test_a_table_and_head_of_int8_are_sound():
     assert read_bitx(pack(int8_model())).ops[2].fusion == 3
+
+
+def test_groups_and_their_layouts_are_sound():
+    bitx = read_bitx(pack(group_model()))
+    layouts = [each.layout for each in bitx.tensors[::2]]
+    assert layouts == [Layout.B1R, Layout.Q4R, Layout.P2R]
+    assert [each.code for each in bitx.ops] == [
+        OpCode.GROUP_EMBED,
+        OpCode.QUANTIZE_GROUPS,
+        OpCode.GROUP_MATMUL,
+        OpCode.QUANTIZE_ROWS_INT16,
+        OpCode.GROUP_MATMUL,
+    ]
+    assert bitx.ops[0].attributes == (16, 0, 0, 0)
+    assert plan_trace_names(bitx)[-4:] == ("high", "low", "high.scale", "logits")
+
+
+def test_scales_of_groups_may_be_shared():
+    file = group_model()
+    file.tensors[1] = tensor("table.scale", F32, [1, 1], bytes(4))
+    file.values[3]["columns"] = 1
+    file.ops[1] = op(3, [v(1)], [v(2), v(3)])
+    assert read_bitx(pack(file)).values[3].columns == 1
+
+
+def test_fusions_of_two_products_and_of_silu_are_sound():
+    bitx = read_bitx(pack(fine_model()))
+    assert [each.fusion for each in bitx.ops if each.fusion] == [6, 5, 7]
+    assert bitx.ops[1].attributes[1] == 2
+
+
+def test_a_file_on_disk_is_read_without_mapping_it(tmp_path):
+    path = tmp_path / "model-of-this-test.bitx"
+    path.write_bytes(pack(fine_model()))
+    bitx = open_bitx(path)
+    check_hashes(bitx)
+    assert bytes(tensor_bytes(bitx, bitx.tensors[2])) == bytes(64)
+    with open("/proc/self/maps") as maps:  # noqa: PTH123 - not a file on disk
+        assert path.name not in maps.read()
+
+
+def test_hashes_are_read_in_parts(monkeypatch):
+    monkeypatch.setattr("bitexport_ref.bitx.HASHED_AT_ONCE", 7)
+    check_hashes(read_bitx(pack(fine_model())))
 
 
 def test_a_self_test_is_read_as_it_was_written():
@@ -522,7 +661,9 @@ def string_not_utf8(file: File) -> None:
 
 simple("tensor_dtype_0", 10, set_in("tensors", 0, dtype=0), **UNSUPPORTED)
 simple("tensor_dtype_7", 10, set_in("tensors", 0, dtype=7), **UNSUPPORTED)
-simple("tensor_layout_2", 10, set_in("tensors", 0, layout=2), **UNSUPPORTED)
+simple("tensor_layout_4", 10, set_in("tensors", 0, layout=4), **UNSUPPORTED)
+simple("b1r_of_f32", 10, set_in("tensors", 0, layout=2))
+simple("q4r_of_f32", 10, set_in("tensors", 0, layout=3))
 simple("p2r_of_s8", 10, set_in("tensors", 2, dtype=S8))
 simple("p2r_of_rank_1", 10, set_in("tensors", 2, rank=1, dims=[3, 0, 0, 0]))
 simple("tensor_rank_0", 11, set_in("tensors", 1, rank=0))
@@ -567,7 +708,7 @@ simple("state_shares_slot", 16, set_in("values", 1, slot=3))
 simple("state_shares_fused_slot", 16, set_in("values", 1, fused_slot=3))
 
 simple("op_code_0", 17, set_in("ops", 0, code=0), **UNSUPPORTED)
-simple("op_code_13", 17, set_in("ops", 0, code=13), **UNSUPPORTED)
+simple("op_code_19", 17, set_in("ops", 0, code=19), **UNSUPPORTED)
 simple("op_reserved_field", 17, set_in("ops", 0, reserved=1))
 simple("attribute_unused", 17, set_in("ops", 0, attributes=[0, 0, 0, 1]))
 simple("operands_overlap", 18, set_in("ops", 1, first=2))
@@ -630,7 +771,7 @@ def dense_sum_too_long(file: File) -> None:
     file.ops = [op(5, [v(0), t(0)], [v(1)])]
 
 
-simple("fusion_unknown", 20, set_in("ops", 5, fusion=5))
+simple("fusion_unknown", 20, set_in("ops", 5, fusion=8))
 simple("fusion_covers_one_too_few", 20, set_in("ops", 9, covers=2))
 simple("fusion_none_covers_two", 20, set_in("ops", 5, fusion=0))
 simple("fusion_of_other_ops", 20, set_in("ops", 5, fusion=2))
@@ -642,6 +783,125 @@ simple("network_eos_count_5", 8, facts_of(eos_count=5), base=network)
 simple("fusion_does_not_feed", 20, set_in("ops", 11, inputs=[v(10), v(12)]))
 simple("fusion_stores_a_value_between", 20, set_in("values", 6, fused_slot=6))
 simple("value_outside_fusions_left_out", 20, set_in("values", 13, fused_slot=NONE))
+
+FINE: dict[str, Any] = {"base": fine_model}
+GROUPS: dict[str, Any] = {"base": group_model}
+
+simple("b1r_of_rank_1", 10, set_in("tensors", 2, rank=1, dims=[6, 0, 0, 0]), **FINE)
+simple("b1r_of_s8", 10, set_in("tensors", 2, dtype=S8), **FINE)
+simple("q4r_of_s8", 10, set_in("tensors", 2, dtype=S8), **GROUPS)
+simple("b1r_of_33_rows", 12, set_in("tensors", 2, dims=[33, 4, 0, 0]), **FINE)
+simple("b1r_of_17_columns", 12, set_in("tensors", 2, dims=[6, 17, 0, 0]), **FINE)
+simple("b1r_as_p2r", 12, set_in("tensors", 0, layout=1, dims=[17, 40, 0, 0]), **GROUPS)
+simple("q4r_of_9_rows", 12, set_in("tensors", 2, dims=[9, 40, 0, 0]), **GROUPS)
+simple("q4r_one_byte_long", 12, set_in("tensors", 2, bytes=193), **GROUPS)
+simple("b1r_shape_overflows", 12, set_in("tensors", 2, dims=[2**32 - 1] * 2 + [0, 0]), **FINE)
+
+simple("silu_with_attribute", 17, set_in("ops", 7, attributes=[1, 0, 0, 0]), **FINE)
+simple("norm_with_third_attribute", 17, set_in("ops", 1, attributes=[0, 1, 1, 0]), **FINE)
+simple("groups_with_two_attributes", 17, set_in("ops", 1, attributes=[16, 1, 0, 0]), **GROUPS)
+simple("int16_without_low", 18, set_in("ops", 2, outputs=[v(3), v(5)]), **FINE)
+simple("int4_with_low", 18, set_in("ops", 9, outputs=[v(18), v(12), v(19)]), **FINE)
+simple("group_product_without_scale", 18, set_in("ops", 2, inputs=[v(2), t(2), t(3)]), **GROUPS)
+simple("group_embed_without_scale", 18, set_in("ops", 0, inputs=[v(0), t(0)]), **GROUPS)
+simple("rescale_of_five", 18, set_in("ops", 5, inputs=[v(6), v(5), t(3), v(7), v(7)]), **FINE)
+
+simple("norm_without_heads", 19, set_in("ops", 1, attributes=[0] * 4), **FINE)
+simple("norm_of_three_heads", 19, set_in("ops", 1, attributes=[0, 3, 0, 0]), **FINE)
+simple("norm_weight_of_all_heads", 19, set_in("ops", 1, attributes=[0, 1, 0, 0]), **FINE)
+simple("low_of_f32", 19, set_in("values", 4, dtype=F32), **FINE)
+simple("low_narrow", 19, set_in("values", 4, columns=3), **FINE)
+simple("int4_codes_of_s32", 19, set_in("values", 18, dtype=S32), **FINE)
+simple("low_sum_of_f32", 19, set_in("ops", 5, inputs=[v(6), v(5), t(3), v(1)]), **FINE)
+simple("low_sum_narrow", 19, set_in("ops", 5, inputs=[v(6), v(5), t(3), v(15)]), **FINE)
+simple("low_sum_a_tensor", 19, set_in("ops", 5, inputs=[v(6), v(5), t(3), t(3)]), **FINE)
+simple("dense_weight_binary", 19, set_in("ops", 6, inputs=[v(8), t(2)]), **FINE)
+simple("silu_changes_width", 19, set_in("values", 9, columns=5), **FINE)
+simple("ternary_weight_q4r", 19, set_in("ops", 2, code=4, inputs=[v(2), t(2)],
+       attributes=[0] * 4), **GROUPS)  # fmt: skip
+simple("group_weight_plain", 19, set_in("ops", 2, inputs=[v(2), t(3), t(3), v(3)]), **GROUPS)
+simple("group_0", 19, set_in("ops", 2, attributes=[0] * 4), **GROUPS)
+simple("group_8", 19, set_in("ops", 2, attributes=[8, 0, 0, 0]), **GROUPS)
+simple("group_24", 19, set_in("ops", 1, attributes=[24, 0, 0, 0]), **GROUPS)
+simple("group_4112", 19, set_in("ops", 0, attributes=[4112, 0, 0, 0]), **GROUPS)
+simple("group_huge", 19, set_in("ops", 0, attributes=[2**32 - 16, 0, 0, 0]), **GROUPS)
+simple("group_of_another_scale", 19, set_in("ops", 2, attributes=[32, 0, 0, 0]), **GROUPS)
+simple("group_scale_bf16", 19, set_in("tensors", 1, dtype=BF16), **GROUPS)
+simple("group_scale_turned", 19, set_in("tensors", 1, dims=[5, 3, 0, 0]), **GROUPS)
+simple("group_scale_of_rank_1", 19, set_in("tensors", 3, rank=1, dims=[3, 0, 0, 0]), **GROUPS)
+simple("group_scale_for_two_groups", 19, set_in("ops", 2, inputs=[v(2), t(2), t(5), v(3)]),
+       **GROUPS)  # fmt: skip
+simple("group_scale_for_two_rows", 19, set_in("ops", 4, inputs=[v(5), t(4), t(1), v(8), v(6)]),
+       **GROUPS)  # fmt: skip
+simple("activation_scale_of_two_groups", 19, set_in("values", 3, columns=2), **GROUPS)
+simple("activation_scale_of_other_groups", 19,
+       set_in("ops", 4, inputs=[v(5), t(4), t(5), v(3), v(6)]), **GROUPS)  # fmt: skip
+simple("group_codes_narrow", 19, set_in("ops", 2, inputs=[v(5), t(2), t(3), v(3)]), **GROUPS)
+simple("group_low_narrow", 19, set_in("ops", 2, inputs=[v(2), t(2), t(3), v(3), v(5)]), **GROUPS)
+simple("group_sums_too_wide", 19, set_in("values", 4, columns=7), **GROUPS)
+simple("group_table_plain", 19, set_in("ops", 0, inputs=[v(0), t(3), t(1)]), **GROUPS)
+simple("group_table_of_f32_ids", 19, set_in("ops", 0, inputs=[v(1), t(0), t(1)]), **GROUPS)
+simple("group_embedding_narrow", 19, set_in("values", 1, columns=39), **GROUPS)
+
+
+@fault(19, base=network)
+def group_rows_too_long(file: File) -> None:
+    file.values[0]["columns"] = 131057
+    file.values[1].update(dtype=S8, columns=131057)
+    file.values.append({**value("s", F32, 32, row_kind=FIXED, rows=2), "slot": 2, "fused_slot": 2})
+    file.ops = [op(16, [v(0)], [v(1), v(2)], [4096])]
+
+
+simple("fusion_1_of_an_int16_quantizer", 20, set_in("ops", 1, fusion=1, covers=2), **FINE)
+simple("fusion_6_of_dense_products", 20, set_in("ops", 11, fusion=6), **FINE)
+simple("fusion_7_of_ternary_products", 20, set_in("ops", 3, fusion=7), **FINE)
+simple("fusion_6_covers_two", 20, set_in("ops", 3, covers=2), **FINE)
+simple("fusion_5_covers_three", 20, set_in("ops", 7, covers=3), **FINE)
+simple("fusion_2_with_low_sum", 20, set_in("ops", 4, fusion=2, covers=2), **FINE)
+simple("fusion_6_takes_products_the_other_way", 20,
+       set_in("ops", 5, inputs=[v(7), v(5), t(3), v(6)]), **FINE)  # fmt: skip
+simple("fusion_6_without_low_sum", 20, set_in("ops", 5, inputs=[v(6), v(5), t(3)]), **FINE)
+simple("fusion_6_takes_one_product_twice", 20,
+       set_in("ops", 5, inputs=[v(6), v(5), t(3), v(6)]), **FINE)  # fmt: skip
+simple("fusion_6_stores_low_sum", 20, set_in("values", 7, fused_slot=7), **FINE)
+simple("fusion_7_stores_sum", 20, set_in("values", 15, fused_slot=15), **FINE)
+simple("silu_stored", 20, set_in("values", 9, fused_slot=9), **FINE)
+simple("silu_second", 20, set_in("ops", 8, inputs=[v(10), v(9)]), **FINE)
+simple("silu_squared", 20, set_in("ops", 8, inputs=[v(9), v(9)]), **FINE)
+
+
+@fault(20)
+def fused_norm_of_two_heads(file: File) -> None:
+    file.tensors[1] = tensor("norm", F32, [2], bytes(8))
+    file.ops[5]["attributes"] = [bits(1e-5), 2, 0, 0]
+
+
+@fault(20, base=fine_model)
+def fusion_6_of_two_weights(file: File) -> None:
+    file.tensors.append(tensor("other", U8, [6, 4], bytes(64), layout=2))
+    file.ops[4]["inputs"] = [v(4), t(6)]
+
+
+@fault(20, base=fine_model)
+def fusion_2_with_a_low_sum(file: File) -> None:
+    """Fuse the second product and Rescale, the first an op of its own."""
+    file.ops[3].update(fusion=0, covers=0)
+    file.ops[4].update(fusion=2, covers=2)
+    file.ops[5]["inputs"] = [v(7), v(5), t(3), v(6)]
+    file.values[6]["fused_slot"] = 6
+
+
+@fault(20, base=fine_model)
+def silu_times_a_tensor(file: File) -> None:
+    file.tensors.append(tensor("gain", F32, [6], bytes(24)))
+    file.ops[8]["inputs"] = [v(9), t(6)]
+
+
+@fault(20, base=fine_model)
+def low_sum_used_outside(file: File) -> None:
+    file.ops[13]["inputs"] = [v(15), v(14), t(3), v(16)]
+    file.values.append({**value("again", F32, 6), "slot": 20, "fused_slot": 20})
+    file.ops.insert(6, op(6, [v(7), v(5), t(3)], [v(20)]))
 
 
 @fault(20)
@@ -774,9 +1034,10 @@ def test_a_self_test_may_fill_the_context():
 # ---- any byte --------------------------------------------------------------------------------
 
 
-def test_no_single_changed_byte_breaks_the_reader_itself():
+@pytest.mark.parametrize("model", [language_model, group_model, fine_model])
+def test_no_single_changed_byte_breaks_the_reader_itself(model):
     """With the header's hash made good again, a file is read or refused, never a crash."""
-    sound = pack(language_model())
+    sound = pack(model())
     table_end = 64 + 64 * 7
     end = read_bitx(sound).sections[-1].offset
     for at in range(0, end, 3):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,8 @@ from onnx import TensorProto, helper
 
 from bitexport_ref.digests import extend_all
 from bitexport_ref.errors import BadOperand, ContextFull, NotFinite, ReferenceFailure, TokenOutside
-from bitexport_ref.evaluator import greedy, load
+from bitexport_ref.evaluator import ReferenceModel, greedy, load
+from bitexport_ref.layouts import PackedMatrix, unpack_b1r, unpack_p2r
 
 TOKENS = np.random.default_rng(3).integers(0, 19, 23).astype(np.int32)
 CHUNKINGS = {"whole": [23], "one by one": [1] * 23, "uneven": [1, 7, 2, 13], "late": [22, 1]}
@@ -27,10 +30,26 @@ def chains_of(session, chunks):
     return chains, np.concatenate(logits)
 
 
-@pytest.mark.parametrize("table", ["F32", "Bf16", "Q8"])
-@pytest.mark.parametrize("state", [np.float16, np.float32])
-def test_any_chunking_gives_the_same_bits(table, state, language_model, same_bits):
-    model = load(language_model(table=table, state=np.dtype(state)))
+MODELS = [
+    *({"table": table, "state": np.dtype(state)}
+      for table in ("F32", "F16", "Bf16", "Q8") for state in (np.float16, np.float32)),
+    {"weights": "TernaryB1R", "gate": "Silu", "norm_heads": True, "table": "GroupB1R"},
+    {"activations": "RowsInt4", "table": "GroupQ4R"},
+    {"activations": "RowsInt16", "table": "GroupP2R", "gate": "Silu"},
+    {"activations": "RowsInt16", "weights": "GroupQ4R", "norm_heads": True},
+    {"activations": "Groups", "weights": "GroupP2R"},
+    {"weights": "GroupB1R", "group": 32},
+]  # fmt: skip
+
+
+def label(sizes):
+    return "-".join(str(value) for value in sizes.values())
+
+
+@pytest.mark.parametrize("sizes", MODELS, ids=label)
+@pytest.mark.parametrize("unpacked_bytes", [0, 1 << 30])
+def test_any_chunking_gives_the_same_bits(sizes, unpacked_bytes, language_model, same_bits):
+    model = load(language_model(**sizes), unpacked_bytes=unpacked_bytes)
     session = model.session()
     expected_chains, expected_logits = chains_of(session, CHUNKINGS["whole"])
     assert np.isfinite(expected_logits).all()
@@ -72,13 +91,139 @@ def test_without_trace_the_logits_are_the_same(language_model, same_bits):
     same_bits(untraced.logits, model.session().run(TOKENS).logits)
 
 
-def test_weights_that_are_not_kept_unpacked_give_the_same_bits(
-    language_model, same_bits, monkeypatch
-):
-    path = language_model()
-    expected = load(path).session().run(TOKENS).logits
-    monkeypatch.setattr("bitexport_ref.evaluator.UNPACKED_BYTES", 2000)
-    same_bits(load(path).session().run(TOKENS).logits, expected)
+@pytest.mark.parametrize("sizes", MODELS, ids=label)
+def test_weights_that_are_not_kept_unpacked_give_the_same_bits(sizes, language_model):
+    path = language_model(**sizes)
+    kept, not_kept = load(path), load(path, unpacked_bytes=2000)
+    expected = chains_of(kept.session(), [23])[0]
+    assert chains_of(not_kept.session(), [23])[0] == expected
+    assert all(matrix.kept is None for matrix in not_kept._packed.values())
+    if sizes.get("weights") or sizes.get("activations"):
+        assert any(matrix.kept is not None for matrix in kept._packed.values())
+
+
+@pytest.mark.parametrize("sizes", MODELS, ids=label)
+def test_the_last_row_alone_is_that_of_all_rows(sizes, language_model, same_bits):
+    model = load(language_model(**sizes))
+    session, other = model.session(), model.session()
+    for start, stop in ((0, 1), (1, 14), (14, 23)):
+        whole = session.run(TOKENS[start:stop], trace=False)
+        last = other.run(TOKENS[start:stop], rows="last")
+        assert last.trace == []
+        same_bits(last.logits, whole.logits[-1:])
+    assert other.position == 23
+
+
+def test_of_the_last_row_only_what_it_needs_is_computed(language_model, monkeypatch):
+    model = load(language_model(layers=2))
+    rows = {}
+    compute = ReferenceModel._compute
+
+    def spy(self, step, values, twin):
+        made = compute(self, step, values, twin)
+        rows[step.outputs[0]] = made[0][0].shape[1:2]
+        return made
+
+    monkeypatch.setattr(ReferenceModel, "_compute", spy)
+    model.session().run(TOKENS, rows="last")
+    assert rows["layers.0.y"] == rows["layers.1.query.turned"] == rows["layers.1.attend"] == (23,)
+    assert rows["layers.1.out.y"] == rows["layers.1.down.sum"] == rows["logits"] == (1,)
+
+
+def test_a_trace_of_the_last_row_is_refused(language_model):
+    with pytest.raises(BadOperand, match="a trace is one of all rows"):
+        load(language_model()).session().run(TOKENS, rows="last", visit=print)
+
+
+def test_a_visitor_sees_the_trace_as_it_is_made(language_model):
+    model = load(language_model())
+    seen = []
+    outputs = model.session().run(TOKENS, visit=seen.append)
+    assert outputs.trace == []
+    assert extend_all([], seen) == extend_all([], model.session().run(TOKENS).trace)
+
+
+def test_products_of_high_and_low_codes_read_their_weight_once(language_model, monkeypatch):
+    model = load(language_model(activations="RowsInt16", table="F32"), unpacked_bytes=0)
+    read = Counter()
+    lines = PackedMatrix.lines
+
+    def spy(self, first, last):
+        read[id(self)] += 1
+        return lines(self, first, last)
+
+    monkeypatch.setattr(PackedMatrix, "lines", spy)
+    model.session().run(TOKENS, trace=False)
+    assert len(read) == 2 * 7
+    assert set(read.values()) == {1}
+
+
+@pytest.mark.parametrize("table", ["F32", "Q8"])
+def test_two_products_in_one_pass_are_the_two_alone(table, language_model):
+    model = load(language_model(activations="RowsInt16", table=table))
+    trace = {traced.name: traced.rows for traced in model.session().run(TOKENS).trace}
+    products = [step for step in model.graph.steps if "MatMul" in step.op_type]
+    products = [step for step in products if step.inputs[0] in trace and step.outputs[0] in trace]
+    sums = [step for step in products if trace[step.outputs[0]].dtype == np.int32]
+    assert len(sums) >= 2 * 2 * 7
+    for step in sums:
+        codes = trace[step.inputs[0]][None]
+        (alone,) = model.compute(step, {step.inputs[0]: codes})
+        np.testing.assert_array_equal(trace[step.outputs[0]], alone[0])
+
+
+MATRICES = {"wide": ("P2R", 32, 16), "long": ("P2R", 16, 32), "signs": ("B1R", 16, 32)}
+UNPACK = {"P2R": unpack_p2r, "B1R": unpack_b1r}
+
+
+def save_products(writer, folder, weight, inputs=()):
+    """Save products of rows of ones with one weight, read as several matrices."""
+    for name, (layout, n, k) in MATRICES.items():
+        writer.op(f"TernaryMatMul{layout}", [f"{name}.q", weight], name, n=n, k=k)
+    value = helper.make_tensor_value_info
+    return writer.save(
+        folder,
+        [
+            *inputs,
+            *(value(f"{name}.q", TensorProto.INT8, [1, k]) for name, (_, _, k) in MATRICES.items()),
+        ],
+        [value(name, TensorProto.INT32, [1, n]) for name, (_, n, _) in MATRICES.items()],
+    )
+
+
+def assert_products(model, packed, **inputs):
+    """Check every product of ones: the sums of the rows."""
+    ones = {f"{name}.q": np.ones((1, k), np.int8) for name, (_, _, k) in MATRICES.items()}
+    for name, sums in model.run_network({**ones, **inputs}).items():
+        layout, n, k = MATRICES[name]
+        assert sums[0].tolist() == UNPACK[layout](packed, n=n, k=k).sum(axis=1).tolist()
+
+
+def random_packed(seed):
+    return np.random.default_rng(seed).integers(0, 256, 128).astype(np.uint8)
+
+
+def test_the_same_bytes_may_be_several_matrices(graph_writer, tmp_path):
+    packed = random_packed(0)
+    model = load(save_products(graph_writer, tmp_path, graph_writer.weight("w", packed)))
+    for _ in range(2):
+        assert_products(model, packed)
+
+
+def test_a_packed_weight_that_is_an_input_may_change(graph_writer, tmp_path):
+    given = helper.make_tensor_value_info("w", TensorProto.UINT8, [128])
+    model = load(save_products(graph_writer, tmp_path, "w", [given]))
+    for seed in range(2):
+        assert_products(model, random_packed(seed), w=random_packed(seed))
+
+
+def test_one_node_is_computed_alone(language_model, same_bits):
+    model = load(language_model())
+    trace = {traced.name: traced.rows for traced in model.session().run(TOKENS).trace}
+    step = next(step for step in model.graph.steps if step.outputs == ("layers.0.gate.sum",))
+    codes = trace["layers.0.ffn.y.q"][None]
+    (sums,) = model.compute(step, {step.inputs[0]: codes})
+    np.testing.assert_array_equal(sums[0], trace["layers.0.gate.sum"])
 
 
 def test_two_sessions_of_one_model_do_not_meet(language_model, same_bits):

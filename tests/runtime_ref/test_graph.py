@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import bitexport_ref
+from bitexport_ref import graph
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.graph import read_graph
+from bitexport_ref.stored import StoredArray
 
 
 def save(writer, folder):
@@ -24,6 +29,14 @@ def save(writer, folder):
         ("ai.bitexport", "EmbedQ4", "ai.bitexport::EmbedQ4"),
         ("ai.bitexport", "TernaryMatMulP2B", "ai.bitexport::TernaryMatMulP2B"),
         ("ai.bitexport", "TernaryMatMulF32", "ai.bitexport::TernaryMatMulF32"),
+        ("ai.bitexport", "TernaryMatMul", "ai.bitexport::TernaryMatMul"),
+        ("ai.bitexport", "TernaryMatMulQ4R", "ai.bitexport::TernaryMatMulQ4R"),
+        ("ai.bitexport", "TernaryMatMulp2r", "ai.bitexport::TernaryMatMulp2r"),
+        ("ai.bitexport", "GroupMatMulInt8P2R", "ai.bitexport::GroupMatMulInt8P2R"),
+        ("ai.bitexport", "GroupEmbed", "ai.bitexport::GroupEmbed"),
+        ("ai.bitexport", "RmsNormP2R", "ai.bitexport::RmsNormP2R"),
+        ("ai.bitexport", "QuantizeRowsInt8", "ai.bitexport::QuantizeRowsInt8"),
+        ("ai.bitexport", "P2R", "ai.bitexport::P2R"),
         ("ai.bitexport", "Add", "ai.bitexport::Add"),
         ("ai.bitexport", "_2", "ai.bitexport::_2"),
         ("com.example", "RmsNorm", "com.example::RmsNorm"),
@@ -41,7 +54,8 @@ def test_an_op_that_is_not_known_is_named(domain, op_type, shown, graph_writer, 
     ("attributes", "message"),
     [
         ({}, "no attribute `epsilon`"),
-        ({"epsilon": 1e-5, "axis": 1}, "unknown attribute `axis`"),
+        ({"epsilon": 1e-5}, "no attribute `heads`"),
+        ({"epsilon": 1e-5, "heads": 1, "axis": 1}, "unknown attribute `axis`"),
     ],
 )
 def test_an_attribute_that_is_not_known_is_named(attributes, message, graph_writer, tmp_path):
@@ -51,9 +65,29 @@ def test_an_attribute_that_is_not_known_is_named(attributes, message, graph_writ
         read_graph(save(graph_writer, tmp_path))
 
 
-def test_every_op_type_of_the_product_is_found(language_model):
-    for table in ("F32", "Bf16", "Q8"):
-        assert read_graph(language_model(table=table)).steps
+@pytest.mark.parametrize("n", [0, -16, 16.0, "16"])
+def test_a_size_that_is_none_is_named(n, graph_writer, tmp_path):
+    weight = graph_writer.weight("w", np.zeros(64, np.uint8))
+    graph_writer.op("TernaryMatMulP2R", ["x", weight], "y", n=n, k=16)
+    with pytest.raises(ReferenceFailure, match="TernaryMatMulP2R `y`: attribute `n` is"):
+        read_graph(save(graph_writer, tmp_path))
+
+
+def specified_operators():
+    """Return the operators that the table of NUMERICS.md, section 3, lists for model.onnx."""
+    text = (Path(bitexport_ref.__file__).parents[1] / "NUMERICS.md").read_text(encoding="utf-8")
+    table = text.partition("| operator | inputs | attributes |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.count("|") > 3]
+    return [name for row in rows[1:] for name in row.replace(" ", "").split(",")]
+
+
+def test_every_operator_that_is_specified_has_a_function():
+    assert len(specified_operators()) >= 30
+    for name in specified_operators():
+        node = helper.make_node(name, [], ["y"], domain="ai.bitexport")
+        function, layout = graph._find_op(Path("model.onnx"), node)
+        assert callable(function)
+        assert (layout is not None) == name.endswith(("P2R", "B1R", "Q4R"))
 
 
 def test_a_version_of_the_domain_that_is_not_known_is_refused(graph_writer, tmp_path):
@@ -90,6 +124,7 @@ def test_wiring_that_is_not_sound_is_refused(nodes, message, graph_writer, tmp_p
         ({"offset": "-16"}, "without a sound offset and length"),
         ({"length": "12"}, "has 12 bytes, its shape and dtype ask for 16"),
         ({"location": "absent.bin"}, "`absent.bin` cannot be read: No such file"),
+        ({"location": "."}, "`.` cannot be read: Is a directory"),
         ({"location": "../model.bitx"}, "is not a file beside the model"),
         ({"location": "/etc/hostname"}, "is not a file beside the model"),
         ({"location": ""}, "is not a file beside the model"),
@@ -135,7 +170,10 @@ def test_a_file_that_is_no_graph_is_named(data, tmp_path):
         read_graph(path)
 
 
-def test_weights_are_not_copied_and_not_writable(language_model):
+def test_matrices_stay_in_their_file_and_vectors_are_read(language_model):
     weights = read_graph(language_model()).weights
-    assert not weights["table"].flags.writeable
-    assert not weights["table"].flags.owndata
+    for name in ("table", "rope.cos", "layers.0.query.weight"):
+        assert isinstance(weights[name], StoredArray), name
+        assert not weights[name][:1].flags.writeable
+    assert isinstance(weights["last.weight"], np.ndarray)
+    assert not weights["last.weight"].flags.writeable

@@ -174,39 +174,22 @@ def test_f16_refuses_what_it_cannot_hold(value):
         numerics.f32_to_f16(np.array([0, value], np.float32))
 
 
-# ---- integer products ------------------------------------------------------------------------
+# ---- groups ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rows", "n", "k"), [(1, 1, 1), (3, 5, 7), (2, 9, 1025), (4, 3, 3000)])
-def test_integer_products_are_exact(rows, n, k):
-    rng = np.random.default_rng(k)
-    q = rng.integers(-128, 128, (rows, k)).astype(np.int8)
-    w = rng.integers(-128, 128, (n, k)).astype(np.int8)
-    found = numerics.integer_matmul(q, w, 128)
-    assert found.dtype == np.int32
-    np.testing.assert_array_equal(found, q.astype(np.int64) @ w.T.astype(np.int64))
+@pytest.mark.parametrize(
+    ("columns", "group", "count"), [(1, 16, 1), (16, 16, 1), (17, 16, 2), (131056, 4096, 32)]
+)
+def test_the_last_group_may_be_shorter(columns, group, count):
+    assert numerics.group_count(columns, group) == count
 
 
-@pytest.mark.parametrize("code", [-128, 127])
-@pytest.mark.parametrize(("weight", "largest"), [(-2, 2), (1, 2), (-128, 128), (127, 128)])
-def test_the_largest_sums_are_exact(code, weight, largest):
-    k = numerics.LONGEST_INTEGER_SUM
-    q, w = np.full((1, k), code, np.int8), np.full((2, k), weight, np.int8)
-    w[1, 0] = -1
-    found = numerics.integer_matmul(q, w, largest)
-    assert found.tolist() == [[code * weight * k, code * (weight * (k - 1) - 1)]]
+@pytest.mark.parametrize("group", [0, 8, 24, 4112, -16])
+def test_groups_of_another_size_are_refused(group):
+    with pytest.raises(BadOperand, match=f"groups of {group}: not a multiple of 16"):
+        numerics.group_count(64, group)
 
 
-def test_a_sum_that_may_leave_s32_is_refused():
-    q = np.zeros((1, numerics.LONGEST_INTEGER_SUM + 1), np.int8)
-    with pytest.raises(BadOperand, match="k is 131057"):
-        numerics.integer_matmul(q, q, 2)
-
-
-def test_wide_matrices_are_done_in_blocks(monkeypatch):
-    monkeypatch.setattr(numerics, "_WIDENED_AT_ONCE", 100)
-    rng = np.random.default_rng(0)
-    q = rng.integers(-128, 128, (2, 30)).astype(np.int8)
-    w = rng.integers(-2, 3, (17, 30)).astype(np.int8)
-    expected = q.astype(np.int64) @ w.T.astype(np.int64)
-    np.testing.assert_array_equal(numerics.integer_matmul(q, w, 2), expected)
+def test_rows_too_long_for_groups_are_refused():
+    with pytest.raises(BadOperand, match="131057 columns"):
+        numerics.group_count(131057, 16)

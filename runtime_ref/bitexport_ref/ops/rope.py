@@ -7,9 +7,17 @@ from numpy.typing import NDArray
 
 from bitexport_ref.errors import BadOperand, ContextFull
 from bitexport_ref.numerics import F32
+from bitexport_ref.stored import Rows
 
 
-def rope(x: F32, cos: F32, sin: F32, past_length: NDArray[np.int64], *, heads: int) -> F32:
+def rope(
+    x: F32,
+    cos: Rows[np.float32],
+    sin: Rows[np.float32],
+    past_length: NDArray[np.int64],
+    *,
+    heads: int,
+) -> F32:
     """Rotate: (b, s, heads * d), (positions, d / 2) twice, (1) -> (b, s, heads * d)."""
     batch, rows, columns = x.shape
     half = cos.shape[1]
@@ -22,7 +30,7 @@ def rope(x: F32, cos: F32, sin: F32, past_length: NDArray[np.int64], *, heads: i
         raise ContextFull(message)
     halves = x.reshape(batch, rows, heads, 2, half)
     low, high = halves[:, :, :, 0], halves[:, :, :, 1]
-    c = cos[past : past + rows, None, :]
-    s = sin[past : past + rows, None, :]
+    c = cos[past : past + rows][:, None]
+    s = sin[past : past + rows][:, None]
     turned = np.stack((low * c - high * s, high * c + low * s), axis=3)
     return turned.reshape(x.shape)

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from bitexport_ref.errors import BadOperand
-from bitexport_ref.ops import dense_matmul
-from bitexport_ref.ops.dense_matmul import dense_matmul_bf16, dense_matmul_f32, dense_matmul_q8
+from bitexport_ref.ops.dense_matmul import (
+    dense_matmul_bf16,
+    dense_matmul_f16,
+    dense_matmul_f32,
+    dense_matmul_q8,
+)
 
 
 def lane_product(plain, x, w):
@@ -36,14 +40,12 @@ def test_bf16_weights_are_widened_first(plain, same_bits):
     same_bits(dense_matmul_bf16(x, bits), lane_product(plain, x, w.view(np.float32)))
 
 
-def test_blocks_of_the_output_change_no_bit(monkeypatch, same_bits):
+def test_f16_weights_are_widened_first(plain, same_bits):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((9, 20)).astype(np.float32)
-    w = rng.standard_normal((14, 20)).astype(np.float32)
-    whole = dense_matmul_f32(x, w)
-    monkeypatch.setattr(dense_matmul, "_COLUMNS_AT_ONCE", 5)
-    monkeypatch.setattr(dense_matmul, "_SUMS_AT_ONCE", 10)
-    same_bits(dense_matmul_f32(x, w), whole)
+    x = rng.standard_normal((3, 20)).astype(np.float32)
+    w = rng.standard_normal((4, 20)).astype(np.float16)
+    w[0, :3] = [6e-8, -6e-5, 65504]
+    same_bits(dense_matmul_f16(x, w), lane_product(plain, x, w))
 
 
 def test_q8_sums_are_exact():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bitexport_ref.errors import TokenOutside
-from bitexport_ref.ops.embed import embed_bf16, embed_f32, embed_q8
+from bitexport_ref.ops.embed import embed_bf16, embed_f16, embed_f32, embed_q8
 
 IDS = np.array([[2, 0, 2], [1, 1, 0]], np.int64)
 
@@ -20,6 +20,12 @@ def test_bf16_rows_are_the_upper_halves(plain, same_bits):
     table = np.random.default_rng(0).integers(0, 0x7F80, (3, 5)).astype(np.uint16)
     expected = [[[plain.f32_from_bits(int(b) << 16) for b in table[i]] for i in row] for row in IDS]
     same_bits(embed_bf16(IDS, table), expected)
+
+
+def test_f16_rows_are_widened(same_bits):
+    table = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float16)
+    table[1, 0] = 6e-8
+    same_bits(embed_f16(IDS, table), [[[float(v) for v in table[i]] for i in row] for row in IDS])
 
 
 def test_q8_rows_are_scaled_each_by_its_own(plain, same_bits):
