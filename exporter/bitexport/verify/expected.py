@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bitexport.errors import BundleError
 from bitexport_ref.digests import printed, row_digest
 from bitexport_ref.errors import ReferenceFailure
-from bitexport_ref.evaluator import Outputs, ReferenceModel, greedy, load
+from bitexport_ref.evaluator import Outputs, ReferenceModel, Traced, greedy, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +47,19 @@ def load_reference(graph: Path) -> ReferenceModel:
 
 def compute_expected(model: ReferenceModel, prompt: Sequence[int], count: int) -> Expected:
     """Run the reference: the prompt in one call, then `count` greedy tokens one by one."""
-    columns: list[list[str]] = [[] for _ in model.plan]
+    columns: dict[str, list[str]] = {name: [] for name, _ in model.plan}
+
+    def digest(traced: Traced) -> None:
+        columns[traced.name] += [printed(row_digest(row)).hex() for row in traced.rows]
+
     chosen: list[int] = []
     session = model.session()
     tokens = np.array(prompt, np.int32)
     while len(chosen) < count:
-        outputs = session.run(tokens)
-        for column, traced in zip(columns, outputs.trace, strict=True):
-            column += [printed(row_digest(row)).hex() for row in traced.rows]
+        outputs = session.run(tokens, visit=digest)
         chosen.append(greedy(outputs.logits[-1]))
         tokens = np.array(chosen[-1:], np.int32)
-    digests = tuple(tuple(column) for column in columns)
+    digests = tuple(tuple(columns[name]) for name, _ in model.plan)
     return Expected(tuple(prompt), tuple(chosen), tuple(model.plan), digests)
 
 

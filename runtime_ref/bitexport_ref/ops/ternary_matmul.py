@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from bitexport_ref.layouts import B1R, P2R, unpack_b1r, unpack_p2r
+from bitexport_ref.layouts import B1R, P2R
 from bitexport_ref.numerics import S8, S32
 from bitexport_ref.products import Integers, integer_matmul
-
-__all__ = ["LAYOUTS", "ternary_matmul", "unpack_b1r", "unpack_p2r"]
 
 LAYOUTS = (P2R, B1R)
 

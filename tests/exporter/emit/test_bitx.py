@@ -34,7 +34,7 @@ from bitexport_ref.bitx import (
 from bitexport_ref.bitx_records import Dtype, Layout, Role
 from bitexport_ref.digests import printed
 from bitexport_ref.evaluator import load
-from bitexport_ref.ops.ternary_matmul import unpack_p2r
+from bitexport_ref.layouts import unpack_p2r
 from bitexport_ref.self_test import compute
 
 # SHA-256 of sections 1 to 8 of the tiny model with one layer, padding included.
