@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import click
 
 from bitexport.checkpoints.checkpoint import CONTAINERS
+from bitexport.evaluate.damage import DamageMeter
 from bitexport.models import families
 from bitexport.models.parts.options import (
     ActivationKind,
@@ -20,7 +22,7 @@ from bitexport.models.parts.options import (
     Options,
     Ternarize,
 )
-from bitexport.package.bundle import Built, build_bundle
+from bitexport.package.bundle import Built, build_bundle, refuse_output
 from bitexport.package.progress import StreamProgress
 from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
@@ -67,6 +69,9 @@ def _precisions(
               help="Where a folder holds several; default: the one that is there.")  # fmt: skip
 @click.option("--ternarize", type=click.Choice(get_args(Ternarize)),
               help="Make trits of a float model.")  # fmt: skip
+@click.option("--eval-text", type=click.Path(path_type=Path),
+              help="With --ternarize: what its cost is measured on; default: a small passage."
+              )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
 @click.option("--no-selftest", is_flag=True,
@@ -75,8 +80,8 @@ def command(
     checkpoint: Path, target_name: str, output: Path, embedding: str | None,
     activations: str | None, head_activations: str | None,
     precision: tuple[tuple[str, Form], ...], kv_cache: str, context: int | None,
-    family: str | None, container: str | None, ternarize: str | None, force: bool,
-    no_library: bool, no_selftest: bool,
+    family: str | None, container: str | None, ternarize: str | None,
+    eval_text: Path | None, force: bool, no_library: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
 
@@ -110,9 +115,21 @@ def command(
             progress.say(line)
         return report_files(report)
 
+    if eval_text is not None and not ternarize:
+        raise click.UsageError("--eval-text says on what --ternarize is measured: give both")
+    refuse_output(output, force)  # before a float model is run for minutes
+    meter = DamageMeter(checkpoint, options, eval_text, progress) if ternarize else None
+
+    def measure(folder: Path) -> Mapping[str, Any]:
+        if meter is None:
+            return {}
+        damage = meter.measure(folder)
+        progress.say(str(damage))
+        return {"ternarize": dataclasses.asdict(damage)}
+
     bundle = build_bundle(
         checkpoint, target, options, output, replace=force,
         compile_library=compiler is not None and not no_library, self_test=not no_selftest,
-        progress=progress, describe=tell,
+        progress=progress, measure=measure, describe=tell,
     )  # fmt: skip
     click.echo(bundle.path)

@@ -144,6 +144,8 @@ class BundleReport:
     bitexport: str = __version__
     model: Facts
     options: Options
+    measured: Mapping[str, Any]
+    """What a build measured; of --ternarize, perplexity before and after."""
     target: str
     target_summary: str
     ram_bytes: int | None
@@ -183,6 +185,7 @@ def describe(built: Built) -> BundleReport:
     return BundleReport(
         model=built.facts,
         options=built.options,
+        measured=built.measured,
         target=target.name,
         target_summary=target.summary,
         ram_bytes=target.ram_bytes,

@@ -345,6 +345,16 @@ def _kernel_table(report: BundleReport) -> str:
     return _table(columns, rows)
 
 
+def _ternarized(report: BundleReport) -> str:
+    """Return how trits were made of a float model, and what that cost."""
+    if not (cost := report.measured.get("ternarize")):
+        return report.options.ternarize or "no"
+    return (
+        f"{cost['method']}: perplexity {cost['before']:.4g} before, {cost['after']:.4g} after, on "
+        f"{cost['tokens']:,} tokens of {cost['text']}"
+    )
+
+
 def _fact_table(report: BundleReport) -> str:
     model, options, tested = report.model, report.options, report.self_test
     facts = {
@@ -364,7 +374,7 @@ def _fact_table(report: BundleReport) -> str:
         "--head-activations": options.head_activations or "as the layers",
         "--precision": " ".join(f"{pattern}={form}" for pattern, form in options.precision)
         or "as trained",
-        "--ternarize": options.ternarize or "no",
+        "--ternarize": _ternarized(report),
         "--kv-cache": options.cache,
         "--context": "the model's own" if options.context is None else f"{options.context:,}",
     }
