@@ -118,7 +118,7 @@ def write_checkpoint(
     if shards == 1:
         write_safetensors(folder / "model.safetensors", tensors)
     else:
-        _write_shards(folder, tensors, shards)
+        write_shards(folder, tensors, shards)
     kept = {name: read_floats(tensors[name]) for name in floats}
     return Checkpoint(folder, shape, trits, kept)
 
@@ -233,6 +233,7 @@ def read_safetensors(path: Path) -> dict[str, Stored]:
             raw[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
         )
         for name, entry in header.items()
+        if name != "__metadata__"
     }  # fmt: skip
 
 
@@ -246,7 +247,8 @@ def replace_tensor(folder: Path, name: str, stored: Stored | None) -> None:
     write_safetensors(folder / "model.safetensors", tensors)
 
 
-def _write_shards(folder: Path, tensors: Mapping[str, Stored], count: int) -> None:
+def write_shards(folder: Path, tensors: Mapping[str, Stored], count: int) -> None:
+    """Write a sound checkpoint of several files and an index."""
     names = list(tensors)
     table: dict[str, str] = {}
     for number in range(count):

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from bitexport.cli import main
-from bitexport.models import families
 from bitexport.paths import runtime_root
 from bitexport.targets import load_targets
 
@@ -47,10 +46,6 @@ def test_the_support_table_is_that_of_the_target_files(readme: str) -> None:
     marked = MARKED.search(readme)
     assert marked, "README has lost the marks around its table of targets"
     assert marked[1] == support_table()
-
-
-def test_every_model_family_is_listed(readme: str) -> None:
-    assert set(re.findall(r"^\| `(\w+)` \| \w+/", readme, re.MULTILINE)) == set(families())
 
 
 def test_the_c_example_compiles(readme: str, tmp_path: Path) -> None:

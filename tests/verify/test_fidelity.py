@@ -6,7 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from samples.families.gguf_file import write_gguf
+from tests.families.trained import read_gguf
 
+from bitexport.errors import CheckpointError
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import build_bundle
 from bitexport.targets import find_target
@@ -80,6 +83,15 @@ def test_each_op_fed_the_oracles_inputs_gives_the_oracles_outputs(
     # transformers rounds its scale twice, we once: a code on a tie may fall to either side.
     assert codes.largest_step <= 1
     assert codes.differing_integers < codes.integers / 10_000
+
+
+def test_a_tensor_that_the_oracle_misses_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    metadata, tensors = read_gguf(SAMPLE.parent / "families" / "trilm" / "model.gguf")
+    del tensors["blk.1.ffn_norm.weight"]
+    write_gguf(path, metadata, tensors)
+    with pytest.raises(CheckpointError, match=r"model\.layers\.1\.post_attention_layernorm"):
+        open_oracle(path)
 
 
 def test_the_default_numerics_stay_close(oracles: tuple[Oracle, Oracle], tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ give the oracle's outputs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +19,21 @@ from numpy.typing import NDArray
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import CheckpointError
 from bitexport.tokenizer.text import encode, load_tokenizer
-from bitexport.verify.oracle import Array, Call, Oracle
+from bitexport.verify.oracle import Array, Oracle
 from bitexport_ref.evaluator import ReferenceModel
-from bitexport_ref.graph import Step
 
 Logits = NDArray[np.float64]
 PROJECTIONS = "_proj"
-NORMS = (
-    "input_layernorm", "attn_sub_norm", "post_attention_layernorm", "ffn_sub_norm", "norm",
-)  # fmt: skip
-QUANTIZED_BY = {
+OWN_NORM = "rms_norm"
+READ_BY = {
     "q_proj": "input_layernorm", "k_proj": "input_layernorm", "v_proj": "input_layernorm",
-    "o_proj": "self_attn.attn_sub_norm", "gate_proj": "post_attention_layernorm",
-    "up_proj": "post_attention_layernorm", "down_proj": "mlp.ffn_sub_norm",
+    "gate_proj": "post_attention_layernorm", "up_proj": "post_attention_layernorm",
 }  # fmt: skip
+INNER = {
+    "o_proj": ("self_attn.attend", ("self_attn.attn_sub_norm", "self_attn.inner_attn_ln")),
+    "down_proj": ("mlp.gated", ("mlp.ffn_sub_norm", "mlp.ffn_layernorm")),
+}
+"""What an output projection reads, and the norms of which a family may have one in between."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,8 @@ def compare_logits(
 
 def compare_layers(model: ReferenceModel, oracle: Oracle, tokens: list[int]) -> list[OpAgreement]:
     """Run our graph with every value that the oracle knows replaced by the oracle's."""
-    known = oracle_values(oracle.calls(tokens), oracle.logits(tokens))
+    made = {name for step in model.graph.steps for name in step.outputs}
+    known = oracle_values(oracle, tokens, made)
     found: dict[str, list[tuple[Array, Array]]] = {}
     values: dict[str, Array] = {"input_ids": np.array([tokens], np.int64)}
     for given in model.graph.inputs[1:]:
@@ -104,7 +107,7 @@ def compare_layers(model: ReferenceModel, oracle: Oracle, tokens: list[int]) -> 
         assert size is not None
         values[given.name] = np.zeros((1, heads, 0, size), given.dtype)
     for step in model.graph.steps:
-        results = _compute(model, step, values)
+        results = model.compute(step, values)
         for name, mine in zip(step.outputs, results, strict=True):
             theirs = known.get(name)
             if theirs is not None:
@@ -114,24 +117,31 @@ def compare_layers(model: ReferenceModel, oracle: Oracle, tokens: list[int]) -> 
     return [_agreement(op_type, pairs) for op_type, pairs in found.items()]
 
 
-def oracle_values(calls: Mapping[str, Call], logits: Logits) -> dict[str, Array]:
-    """Name the oracle's values as our graph does (exporter, models/bitnet.py)."""
-    values: dict[str, Array] = {"logits": logits}
-    for name, call in calls.items():
+def oracle_values(oracle: Oracle, tokens: list[int], ours: AbstractSet[str]) -> dict[str, Array]:
+    """Name the oracle's values as our graph does (exporter, models/parts/decoder.py).
+
+    `ours` are the names of our graph: what its layers read says which norms there are.
+    """
+    values: dict[str, Array] = {"logits": oracle.logits(tokens)}
+    for name, call in oracle.calls(tokens).items():
         last = name.rpartition(".")[2]
         if last.endswith(PROJECTIONS):
             values[f"{name}.output"] = call.made
+            inner = INNER.get(last, ("",))[0]
             layer = ".".join(name.split(".")[:3])
-            source = f"{layer}.{QUANTIZED_BY[last]}"
-            codes, scale = _oracle_codes(call.given)
-            values[f"{source}.q"], values[f"{source}.q_scale"] = codes, scale
-            values[f"{name}.sum"] = codes.astype(np.float64) @ call.weight.T.astype(np.float64)
-        elif last in NORMS:
+            if inner and _source(name, ours) == f"{layer}.{inner}":
+                values[f"{layer}.{inner}"] = call.given
+            if call.trits is not None and f"{_source(name, ours)}.q" in ours:
+                source = _source(name, ours)
+                codes, scale = _oracle_codes(call.rounded)
+                values[f"{source}.q"], values[f"{source}.q_scale"] = codes, scale
+                values[f"{name}.sum"] = codes.astype(np.float64) @ call.trits.T.astype(np.float64)
+        elif last == "embed_tokens":
+            values["embedding"] = call.made
+        elif f"{name}.output" in ours:
             values[f"{name}.output"] = call.made
             if before := _made_before(name):
                 values[before] = call.given
-        elif last == "embed_tokens":
-            values["embedding"] = call.made
     return values
 
 
@@ -150,18 +160,28 @@ def read_windows(text: Path, bundle: Bundle) -> list[list[int]]:
     return windows
 
 
+def _source(projection: str, ours: AbstractSet[str]) -> str:
+    """Return the name of what a projection reads in our graph: a norm, or what it mixes."""
+    if f"{projection}.{OWN_NORM}.output" in ours:
+        return f"{projection}.{OWN_NORM}"
+    layer, last = ".".join(projection.split(".")[:3]), projection.rpartition(".")[2]
+    if last in READ_BY:
+        return f"{layer}.{READ_BY[last]}"
+    inner, norms = INNER[last]
+    there = [norm for norm in norms if f"{layer}.{norm}.output" in ours]
+    return f"{layer}.{there[0] if there else inner}"
+
+
 def _made_before(norm: str) -> str | None:
     """Return the value of our graph that a norm of the oracle takes in."""
-    layer, last = ".".join(norm.split(".")[:3]), norm.rpartition(".")[2]
-    if last == "input_layernorm":
+    layer, place = ".".join(norm.split(".")[:3]), ".".join(norm.split(".")[3:])
+    if place == "input_layernorm":
         index = int(norm.split(".")[2])
         return f"model.layers.{index - 1}.mlp.residual" if index else None
-    made = {
-        "attn_sub_norm": "self_attn.attend",
-        "ffn_sub_norm": "mlp.gated",
-        "post_attention_layernorm": "self_attn.residual",
-    }
-    return f"{layer}.{made[last]}" if last in made else None
+    if place == "post_attention_layernorm":
+        return f"{layer}.self_attn.residual"
+    made = {norm: inner for inner, norms in INNER.values() for norm in norms}
+    return f"{layer}.{made[place]}" if place in made else None
 
 
 def _oracle_codes(x: Array) -> tuple[Array, Array]:
@@ -172,14 +192,6 @@ def _oracle_codes(x: Array) -> tuple[Array, Array]:
     largest = np.maximum(np.abs(x).max(-1, keepdims=True), np.float32(1e-5))
     scale = (np.float32(1) / largest) * np.float32(127)
     return np.clip(np.rint(x * scale), -128, 127).astype(np.int8), scale
-
-
-def _compute(model: ReferenceModel, step: Step, values: Mapping[str, Array]) -> tuple[Array, ...]:
-    operands = [values[n] if n in values else model.graph.weights[n] for n in step.inputs]
-    if step.unpack is not None:
-        operands[1] = step.unpack(operands[1], **step.unpack_attributes)
-    made = step.function(*operands, **step.attributes)
-    return made if isinstance(made, tuple) else (made,)
 
 
 def _agreement(op_type: str, pairs: Sequence[tuple[Array, Array]]) -> OpAgreement:
