@@ -77,6 +77,35 @@ def test_no_way_to_run_is_left_out(target: Target, core: str, prompt: int) -> No
         assert any(prompt % chunk for chunk in chunks), "no prompt ends in a smaller chunk"
 
 
+def test_a_quick_check_runs_twice_with_all_threads_and_asks_for_no_self_test(
+    target: Target,
+) -> None:
+    device = Device(target)
+    result = verify(device, "cortex-a76", EXPECTED, lambda text: None, quick=True)
+    assert result.passed
+    assert (result.runs, result.seen) == (2, ("dotprod",))
+    assert [("--trace" in words, "--isa" in words) for words in device.asked] == [
+        (True, False), (False, False),
+    ]  # fmt: skip
+    for words in device.asked:
+        assert words[words.index("--threads") + 1] == "2"
+        assert words[words.index("--context") + 1] == str(EXPECTED.positions)
+
+
+def test_a_quick_check_still_misses_an_instruction_set(target: Target) -> None:
+    device = Device(target, available=("scalar", "neon"))
+    result = verify(device, "cortex-a76", EXPECTED, lambda text: None, quick=True)
+    assert result.problem is not None
+    assert "expects scalar neon dotprod; available: scalar neon" in result.problem
+
+
+def test_a_file_without_self_test_is_not_asked_for_one(target: Target) -> None:
+    device = Device(target, self_test="never")
+    result = verify(device, "cortex-a76", EXPECTED, lambda text: None, self_test=False)
+    assert result.passed
+    assert not any("--self-test" in words for words in device.asked)
+
+
 @pytest.mark.parametrize("prompt", [1, 2])
 def test_a_short_prompt_is_not_run_twice_in_the_same_way(target: Target, prompt: int) -> None:
     every = ways(target, "cortex-a76", prompt)

@@ -392,7 +392,7 @@ REFUSED = (
         name="the self-test holds its chains in another order",
         edits=(
             Edit(
-                "exporter/bitexport/package/bundle.py",
+                "exporter/bitexport/package/self_test.py",
                 "(expected.logits_chain, *expected.chains)",
                 "(expected.logits_chain, *expected.chains[::-1])",
             ),

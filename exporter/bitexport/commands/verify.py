@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bitexport.checkpoints.folder import open_checkpoint
+from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
 from bitexport.report.fidelity import render_fidelity
 from bitexport.targets import Target, find_target
-from bitexport.tokenizer.text import encode, load_tokenizer
+from bitexport.tokenizer.ids import read_ids, refuse_unknown
+from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
 from bitexport.toolchain.compile import ARCHIVE
 from bitexport.verify.cores import CoreResult, Machine, machine, verify_core
 from bitexport.verify.expected import Expected, compute_expected, load_reference
@@ -25,14 +27,24 @@ from bitexport.verify.oracle import open_oracle
 from bitexport_ref.evaluator import ReferenceModel
 
 PROMPT = "Once upon a time, there was a little girl named Lily."
+TOKENS = 32
+QUICK_PROMPT = 4  # tokens of it
 
 
 @click.command(short_help="Compare every op on every emulated core with the reference.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--core", "cores", multiple=True, help="Only this core; may be repeated.")
-@click.option("--prompt", default=PROMPT, show_default=True, help="Text that is run.")
-@click.option("-n", "--tokens", type=click.IntRange(1), default=32, show_default=True,
-              help="Greedy tokens after the prompt.")  # fmt: skip
+@click.option("--prompt", help=f"Text that is run; default: {PROMPT}")
+@click.option(
+    "--ids", callback=read_ids, metavar="IDS", help="Tokens that are run, as numbers: 1,2,3."
+)
+@click.option("-n", "--tokens", type=click.IntRange(1),
+              help=f"Greedy tokens after the prompt; default: {TOKENS}; if quick 1.")  # fmt: skip
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Two runs on a core instead of every way, for models of many gigabytes.",
+)
 @click.option("--replay", "case", type=click.Path(path_type=Path),
               help="Run the case of a mismatch file again.")  # fmt: skip
 @click.option("--against", type=click.Choice(["transformers"]),
@@ -43,13 +55,15 @@ PROMPT = "Once upon a time, there was a little girl named Lily."
               help="With --against: held-out text, a blank line between documents.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
-    bundle: Path, cores: tuple[str, ...], prompt: str, tokens: int, case: Path | None,
-    against: str | None, checkpoint: Path | None, text: Path | None, as_json: bool,
+    bundle: Path, cores: tuple[str, ...], prompt: str | None, ids: tuple[int, ...] | None,
+    tokens: int | None, quick: bool, case: Path | None, against: str | None,
+    checkpoint: Path | None, text: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
     Prefill at once and token by token, one thread and two, fused and op by op, every instruction
-    set: none of these may change a bit.  Exits with 4 when one does.
+    set: none of these may change a bit.  Exits with 4 when one does.  With --quick there are two
+    runs on a core, op by op and fused, with the best instruction set and all threads.
     """
     opened = open_bundle(bundle, check_files=True)
     target = find_target(opened.target_name)
@@ -67,14 +81,16 @@ def command(
         if case:
             _replay(model, device, opened, case, as_json=as_json)
             return
-        expected = _expected(opened, model, prompt, tokens)
+        count = tokens or (1 if quick else TOKENS)
+        expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
+        self_test = opened.manifest.get("self_test", True) is not None
         _say(
             f"{opened.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
             f"outputs at {expected.positions} positions, layout {target.layout}"
         )
         results = []
         for core in cores or target.cores:
-            result = verify_core(device, core, expected, _say)
+            result = verify_core(device, core, expected, _say, quick=quick, self_test=self_test)
             found: Explanation | str = ""
             if result.failure:
                 where = opened.path.absolute()
@@ -82,13 +98,37 @@ def command(
             results.append((result, found))
             if not as_json:
                 click.echo(_line(result, expected))
+        if not self_test:
+            _say("the file holds no self-test: it was built with --no-selftest")
     if as_json:
-        click.echo(json.dumps(_report(opened, target, expected, results), indent=2))
+        report = {"quick": quick, "self_test": self_test and not quick}
+        report |= _report(opened, target, expected, results)
+        click.echo(json.dumps(report, indent=2))
     _raise_on_failure(results)
 
 
-def _expected(bundle: Bundle, model: ReferenceModel, prompt: str, tokens: int) -> Expected:
-    ids = encode(load_tokenizer(bundle.path), prompt)
+def _prompt(
+    bundle: Bundle, prompt: str | None, ids: tuple[int, ...] | None, *, quick: bool
+) -> list[int]:
+    """Return the tokens to run: those given, those of a text, or fixed ones without tokenizer."""
+    facts = bundle.manifest["model"]
+    if prompt is not None and ids is not None:
+        raise click.UsageError("--prompt and --ids both say what to run: give one")
+    if ids is not None:
+        refuse_unknown(ids, int(facts["vocabulary"]))
+        return list(ids)
+    if prompt is not None:
+        return encode(load_tokenizer(bundle.path), prompt)
+    tokenizer = find_tokenizer(bundle.path)
+    whole = (
+        encode(tokenizer, PROMPT)
+        if tokenizer
+        else fixed_tokens(int(facts["vocabulary"]), facts["bos"])
+    )
+    return whole[:QUICK_PROMPT] if quick else whole
+
+
+def _expected(bundle: Bundle, model: ReferenceModel, ids: Sequence[int], tokens: int) -> Expected:
     context = int(bundle.manifest["model"]["context"])
     if not ids or len(ids) + tokens - 1 > context:
         raise click.UsageError(
@@ -100,7 +140,8 @@ def _expected(bundle: Bundle, model: ReferenceModel, prompt: str, tokens: int) -
 def _fidelity(
     bundle: Bundle, model: ReferenceModel, checkpoint: Path, text: Path, *, as_json: bool
 ) -> str:
-    oracle, double = open_oracle(checkpoint), open_oracle(checkpoint, double=True)
+    container = bundle.manifest["model"]["container"]
+    oracle, double = (open_oracle(checkpoint, double=d, container=container) for d in (False, True))
     windows = read_windows(text, bundle)
     _say(f"{len(windows)} documents, {sum(map(len, windows))} tokens, three implementations")
     whole = compare_logits(model, oracle, double, windows)
@@ -113,7 +154,9 @@ def _fidelity(
 
 def _refuse_other_checkpoint(bundle: Bundle, checkpoint: Path) -> None:
     """Refuse another checkpoint: the oracle must run the weights that the bundle was made of."""
-    found, built = open_checkpoint(checkpoint).digests(), bundle.manifest["checkpoint"]
+    container = bundle.manifest["model"]["container"]
+    found = open_checkpoint(checkpoint, container).digests()
+    built = bundle.manifest["checkpoint"]
     for name in sorted({*found, *built}):
         if found.get(name) != built.get(name):
             raise CheckpointError(

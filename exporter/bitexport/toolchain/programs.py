@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,15 +52,32 @@ def run_tool(
     command: Sequence[str], *, folder: Path, doing: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a compiler or a tool of its kind in a folder; a refusal is shown by its first lines."""
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+    done = _run_group(command, folder)
     if done.returncode != 0:
         raise ToolchainError(
             f"{doing} failed\n{first_lines(done.stderr or done.stdout)}",
             hint=f"the command, in {folder}: {shlex.join(command)}",
         )
     return done
+
+
+def _run_group(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process group of its own, all of which ends when this is interrupted.
+
+    A compiler starts others and writes files beside its output: told to end, it removes them.
+    """
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, process_group=0,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.communicate()  # until nobody holds the other end
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def first_lines(text: str) -> str:

@@ -13,12 +13,14 @@ from bitexport.emit.manifest import Bundle
 from bitexport.errors import MismatchError, RunError, TargetError
 from bitexport.targets import Target, load_isas
 from bitexport.toolchain.compile import build_runner, find_library
+from bitexport.toolchain.emulate import TIMEOUT_SECONDS
 from bitexport.toolchain.emulate import run as run_program
 from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference, first_difference
 from bitexport.verify.observed import Observed, parse
 
 ARENA_TOO_SMALL = -8  # BITX_E_ARENA
+EMULATED_BYTES_PER_SECOND = 1e5  # of weights, for a whole run: far below what was ever seen
 
 
 @functools.cache
@@ -35,6 +37,8 @@ class Way:
     threads: int = 1
     isa: str | None = None
     traced: bool = True
+    context: int | None = None
+    """Positions that the session has room for; None: as many as the model."""
 
     @property
     def words(self) -> str:
@@ -51,6 +55,8 @@ class Way:
             words += ["--threads", str(self.threads)]
         if self.isa:
             words += ["--isa", str(isa_bits()[self.isa] | isa_bits()["scalar"])]
+        if self.context:
+            words += ["--context", str(self.context)]
         return [*words, "--trace"] if self.traced else words
 
 
@@ -89,6 +95,8 @@ class Machine:
     program: Path
     model: Path
     shared_program: Path | None = None
+    timeout: float = TIMEOUT_SECONDS
+    """Seconds after which a run is taken to hang."""
 
     @property
     def programs(self) -> dict[str, Path]:
@@ -100,7 +108,7 @@ class Machine:
         """Run once and read what was printed."""
         words = [str(self.model), *arguments] if self.target.os == "linux" else list(arguments)
         try:
-            return parse(run_program(self.target, core, program or self.program, words).stdout)
+            return parse(self._run(core, words, program or self.program))
         except RunError as error:
             if f"\nstatus {ARENA_TOO_SMALL} " in error.completed.stdout:
                 raise TargetError(
@@ -110,6 +118,9 @@ class Machine:
             if "\nisa used " not in error.completed.stdout:
                 raise  # it refused to start, and the error says why
             return parse(error.completed.stdout, str(error).partition("\n")[0])
+
+    def _run(self, core: str, words: Sequence[str], program: Path) -> str:
+        return run_program(self.target, core, program, words, self.timeout).stdout
 
 
 @contextmanager
@@ -122,7 +133,9 @@ def machine(bundle: Bundle, target: Target) -> Iterator[Machine]:
         if library.shared:
             output = Path(folder) / "runner-shared"
             shared = build_runner(target, library, bundle.path, output, shared=True)
-        yield Machine(target, program, bundle.data.resolve(), shared)
+        data = bundle.data.resolve()
+        patience = TIMEOUT_SECONDS + data.stat().st_size / EMULATED_BYTES_PER_SECOND
+        yield Machine(target, program, data, shared, patience)
 
 
 def ways(target: Target, core: str, prompt: int) -> list[Way]:
@@ -139,22 +152,42 @@ def ways(target: Target, core: str, prompt: int) -> list[Way]:
     return list(dict.fromkeys(every))  # a prompt of two tokens has no other parts
 
 
+def quick_ways(target: Target, expected: Expected) -> list[Way]:
+    """Return two ways to run a model for which all take too long: op by op, and fused.
+
+    Both with every thread there is, the best instruction set, and room for no more positions.
+    """
+    threads, rows = 2 if target.threads else 1, len(expected.prompt)
+    return [
+        Way(chunk=rows, threads=threads, traced=traced, context=expected.positions)
+        for traced in (True, False)
+    ]
+
+
 def verify_core(
-    device: Machine, core: str, expected: Expected, tell: Callable[[str], None]
-) -> CoreResult:
+    device: Machine, core: str, expected: Expected, tell: Callable[[str], None], *,
+    quick: bool = False, self_test: bool = True,
+) -> CoreResult:  # fmt: skip
     """Run a core in every way, until one differs; then the self-test, as a device will.
 
     The self-test comes last because it only says that something differs, not where.  It is run with
-    the shared library too: the same objects, linked in another way.
+    the shared library too: the same objects, linked in another way.  A quick check has two ways,
+    one instruction set and no self-test.
     """
-    wanted = device.target.expected_isas(core)
+    every = device.target.expected_isas(core)
+    wanted = every[-1:] if quick else every
+    todo = (
+        quick_ways(device.target, expected)
+        if quick
+        else ways(device.target, core, len(expected.prompt))
+    )
     seen: list[str] = []
     available: tuple[str, ...] = ()
     runs = arena = 0
     failure: Failure | None = None
     problem: str | None = None
     try:
-        for way in ways(device.target, core, len(expected.prompt)):
+        for way in todo:
             tell(f"  {core}: {way.words}")
             observed = device.start(core, way.arguments(expected))
             runs += 1
@@ -165,19 +198,20 @@ def verify_core(
                 failure = Failure(way, difference)
                 break
         else:
-            for library, program in device.programs.items():
+            programs = device.programs if self_test and not quick else {}
+            for library, program in programs.items():
                 tell(f"  {core}: self-test, {library}")
                 tested = device.start(core, ["--check-hashes", "--self-test"], program)
                 problem = problem or _self_test_problem(tested, expected)
     except (RunError, MismatchError) as error:
         problem = str(error)
     ordered = tuple(isa for isa in isa_bits() if isa in seen)
-    if not failure and not problem and (set(seen) != set(wanted) or set(available) != set(wanted)):
+    if not failure and not problem and (set(seen) != set(wanted) or set(available) != set(every)):
         problem = (
-            f"the target file expects {' '.join(wanted)}; available: {' '.join(available)}, "
+            f"the target file expects {' '.join(every)}; available: {' '.join(available)}, "
             f"seen to run: {' '.join(ordered)}"
         )
-    return CoreResult(core, wanted, available, ordered, runs, arena, failure, problem)
+    return CoreResult(core, every, available, ordered, runs, arena, failure, problem)
 
 
 def _self_test_problem(tested: Observed, expected: Expected) -> str | None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from tests.tiny_checkpoint import PROMPT
+from tests.tiny_checkpoint import PROMPT, Checkpoint
 
 from bitexport.commands import run
 from bitexport.emit.manifest import Bundle
-from bitexport.targets import Target
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import build_bundle
+from bitexport.targets import Target, find_target
 from bitexport.tokenizer.text import encode, load_tokenizer
 from bitexport_ref.bitx import open_bitx, self_test
 
@@ -38,6 +40,63 @@ def test_stdout_is_the_text_that_the_reference_chose(host_bundle: Bundle, said: 
         expected = tokenizer.decode([*tested.prompt, *tested.generated[:count]])
         assert result.stdout.strip() == expected
         assert "tiny on native" in result.stderr
+
+
+def test_the_same_tokens_as_numbers_are_continued_the_same(host_bundle: Bundle, said: Say) -> None:
+    ids = encode(load_tokenizer(host_bundle.path), PROMPT)
+    result = said("run", host_bundle.path, "--ids", ",".join(map(str, ids)), "-n", 5)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == said("run", host_bundle.path, PROMPT, "-n", 5).stdout
+
+
+@pytest.fixture(scope="module")
+def mute(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return a bundle for this machine of a model without tokenizer and self-test."""
+    folder = tmp_path_factory.mktemp("mute")
+    checkpoint = Path(shutil.copytree(tiny.path, folder / "model"))
+    (checkpoint / "tokenizer.json").unlink()
+    host = find_target("host")
+    return build_bundle(checkpoint, host, Options(), folder / "out", self_test=False)
+
+
+def test_a_model_without_tokenizer_answers_numbers_with_numbers(
+    mute: Bundle, host_bundle: Bundle, said: Say
+) -> None:
+    tested = self_test(open_bitx(host_bundle.data))
+    assert tested is not None
+    result = said("run", mute.path, "--ids", ",".join(map(str, tested.prompt)), "-n", 4)
+    assert result.exit_code == 0, result.output
+    shown = [token for token in tested.generated[:4] if token != 2]
+    assert result.stdout.split() == [str(token) for token in shown]
+
+
+def test_text_for_a_model_without_tokenizer_is_refused_with_the_way_out(
+    mute: Bundle, refused: Refuse
+) -> None:
+    for words in (["run", mute.path, "Once"], ["verify", mute.path, "--prompt", "Once"]):
+        result = refused(1, f"{mute.path}: holds no tokenizer.json", *words)
+        assert "give --ids 1,2,3" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--ids", "1,x"], "`1,x` is not a list of tokens like 1,2,3"),
+        (["--ids", ""], "`` is not a list of tokens like 1,2,3"),
+        (["--ids", "-1"], "`-1` is not a list"),
+        (["--ids", "1,96"], "token 96 is outside the vocabulary of 96"),
+        (["--ids", "1", "Once"], "give a PROMPT, or its tokens with --ids"),
+        ([], "give a PROMPT, or its tokens with --ids"),
+    ],
+)
+def test_numbers_that_are_no_tokens_are_exit_64(
+    words: list[str], says: str, host_bundle: Bundle, said: Say
+) -> None:
+    result = said("run", host_bundle.path, *words)
+    assert result.exit_code == 64
+    assert result.stdout == ""
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("name", ["model.bitx", "model.onnx", "lib/host/libbitexport.a"])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
+from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import RunError
@@ -74,6 +75,53 @@ def test_files_of_the_user_beside_the_code_are_no_fault(
     folder = Path(shutil.copytree(host_bundle.path, tmp_path / "bundle"))
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     assert said("run", folder, "Once", "-n", 1).exit_code == 0
+
+
+def test_a_quick_check_is_two_runs_of_one_token(host_bundle: Bundle, said: Say) -> None:
+    result = said("verify", host_bundle.path, "--quick", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["quick"], report["self_test"]) == (True, False)
+    assert (len(report["prompt"]), len(report["generated"])) == (4, 1)
+    (core,) = report["cores"]
+    assert (core["runs"], core["passed"], core["seen"]) == (2, True, core["available"][-1:])
+    whole = host_bundle.manifest["memory"]["arena_bytes_1_rows"]
+    assert core["arena_bytes"] < whole  # no room for positions that nobody asks for
+
+
+def test_the_same_tokens_as_text_and_as_numbers_are_the_same_check(
+    host_bundle: Bundle, said: Say
+) -> None:
+    words = ["verify", host_bundle.path, "-n", 2, "--quick", "--json"]
+    text = json.loads(said(*words, "--prompt", "Once upon").stdout)
+    ids = ",".join(map(str, text["prompt"]))
+    assert json.loads(said(*words, "--ids", ids).stdout) == text
+
+
+def test_a_prompt_in_two_ways_is_exit_64(host_bundle: Bundle, said: Say) -> None:
+    for words in (["--prompt", "Once", "--ids", "1"], ["--ids", "96"], ["--ids", "a"]):
+        result = said("verify", host_bundle.path, *words)
+        assert result.exit_code == 64
+        assert result.stdout == ""
+
+
+def test_a_bundle_without_tokenizer_and_self_test_verifies_and_says_so(
+    tiny: Checkpoint, tmp_path: Path, said: Say
+) -> None:
+    checkpoint = Path(shutil.copytree(tiny.path, tmp_path / "model"))
+    (checkpoint / "tokenizer.json").unlink()
+    bundle = tmp_path / "out"
+    built = said("build", checkpoint, "--target", "host", "-o", bundle, "--no-selftest")
+    assert built.exit_code == 0, built.output
+    assert "and no self-test; peak memory" in built.stderr
+    result = said("verify", bundle, "-n", 2)
+    assert result.exit_code == 0, result.output
+    assert "the file holds no self-test: it was built with --no-selftest" in result.stderr
+    report = json.loads(said("verify", bundle, "-n", 2, "--json").stdout)
+    assert (report["self_test"], report["cores"][0]["passed"]) == (False, True)
+    assert report["prompt"] == [1, *(7919 * i % 96 for i in range(1, 9))]
+    inspected = json.loads(said("inspect", bundle / "model.bitx", "--json").stdout)
+    assert inspected["self_test"] is None
 
 
 def test_against_another_checkpoint_is_exit_3(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import filecmp
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,16 @@ from tests.tiny_checkpoint import (
     write_checkpoint,
 )
 
+from bitexport.checkpoints.matrix import Kind, Matrix
 from bitexport.emit.manifest import Bundle, file_digests, open_bundle
 from bitexport.errors import BitexportError, CheckpointError, OutputError, TargetError
+from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
+from bitexport.models.parts.stored import StoredMatrix
 from bitexport.package import bundle as bundle_module
 from bitexport.package.bundle import build_bundle
+from bitexport.package.progress import Advance, Progress
+from bitexport.package.self_test import self_test_tokens
 from bitexport.targets import find_target
 from bitexport_ref.bitx import check_hashes, open_bitx, self_test
 
@@ -40,7 +47,7 @@ NORM = "model.norm.weight"
 STEPS = [
     "bitexport.emit.bitx._write", "bitexport.emit.bitx.BitxWriter.add",
     "bitexport.emit.bitx.BitxWriter.finish", "bitexport.package.bundle.write_onnx",
-    "bitexport.package.bundle._read_back", "bitexport.package.bundle._self_test",
+    "bitexport.package.bundle.read_back", "bitexport.package.bundle.self_test_section",
     "bitexport.package.bundle.copy_runtime", "bitexport.package.bundle.cmake_lists",
     "bitexport.package.bundle.file_digests", "shutil.copyfile", "pathlib.Path.write_text",
     "pathlib.Path.chmod", "pathlib.Path.rename",
@@ -53,6 +60,24 @@ def build(checkpoint: Path, output: Path, target: str = "arm64", **words: Any) -
     return build_bundle(
         checkpoint, find_target(target), options, output, compile_library=False, **words
     )
+
+
+class Told(Progress):
+    """Remembers what it hears."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.stages: dict[str, tuple[list[int], int]] = {}
+
+    def say(self, text: str) -> None:
+        """Remember a sentence."""
+        self.said.append(text)
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int = 0, unit: str = "bytes") -> Iterator[Advance]:
+        """Remember how far it came."""
+        self.stages[name] = ([], total)
+        yield self.stages[name][0].append
 
 
 def raising(error: BaseException) -> Fault:
@@ -243,15 +268,14 @@ def test_a_parent_that_may_not_be_written_is_refused(
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda path: (path / "tokenizer.json").unlink(),
         lambda path: (path / "tokenizer.json").write_text("{}", encoding="utf-8"),
         lambda path: (path / "tokenizer.json").write_bytes(b"\xff"),
         lambda path: (path / "config.json").unlink(),
-        lambda path: edit_config(path, hidden_act="silu"),
+        lambda path: edit_config(path, hidden_act="gelu"),
         lambda path: replace_tensor(path, NORM, stored_floats(np.full(64, np.nan), "F32")),
         lambda path: replace_tensor(path, NORM, stored_floats(np.full(64, 3e38), "F32")),
     ],
-    ids=["tokenizer_missing", "tokenizer_empty", "tokenizer_no_json", "config_missing",
+    ids=["tokenizer_empty", "tokenizer_no_json", "config_missing",
          "config_unsupported", "weight_nan", "weight_overflows"],
 )  # fmt: skip
 def test_a_bad_checkpoint_leaves_nothing(
@@ -271,6 +295,70 @@ def test_a_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="outside the vocabulary of 8"):
         build(checkpoint.path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# ---- the self-test ---------------------------------------------------------------------------
+
+
+def test_without_a_self_test_the_file_is_sound_and_says_that_it_has_none(
+    tiny: Checkpoint, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    bundle = build(tiny.path, tmp_path / "out", self_test=False)
+    bitx = open_bitx(bundle.data)
+    check_hashes(bitx)
+    assert self_test(bitx) is None
+    assert bundle.manifest["self_test"] is None
+    assert [section.id for section in bitx.sections] == [1, 2, 4, 5, 6, 7, 8, 13]
+    with_one = open_bitx(bundles["tiny"].data)
+    assert [t.size for t in bitx.tensors] == [t.size for t in with_one.tensors]
+
+
+def test_a_checkpoint_without_tokenizer_is_built_and_tested_with_fixed_tokens(
+    broken: Path, tmp_path: Path
+) -> None:
+    (broken / "tokenizer.json").unlink()
+    bundle = build(broken, tmp_path / "out")
+    tested = self_test(open_bitx(bundle.data))
+    assert tested is not None
+    assert tested.prompt == (1, *(7919 * i % 96 for i in range(1, 9)))
+    assert not (bundle.path / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "generated"),
+    [(1 << 20, 16), (1 << 27, 16), (1 << 28, 8), (7 * 10**8, 3), (24 * 10**8, 2), (10**10, 2)],
+)
+def test_a_large_model_is_tested_with_fewer_tokens(
+    weights: int, generated: int, tiny: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = Facts(
+        name="x", family="bitnet", vocabulary=100, context=64, hidden=4, layers=1, heads=1,
+        kv_heads=1, head_size=4, bos=1, eos=(), tokens="input_ids", logits="logits",
+    )  # fmt: skip
+    matrix = Matrix("w", Kind.TRITS, weights, 1, lambda a, b: np.zeros((b - a, 1), np.int8))
+    tensors = {"w": StoredMatrix(matrix, (weights, 1))}
+    tokens = self_test_tokens(None, facts, tensors)
+    assert tokens.generated == generated
+    assert len(tokens.prompt) == min(9, 2 * generated)
+    passes = tokens.generated
+    assert passes * weights <= max(1 << 31, 2 * weights)
+
+
+# ---- how far it is ---------------------------------------------------------------------------
+
+
+def test_each_stage_is_told_and_how_far_it_is(tiny: Checkpoint, tmp_path: Path) -> None:
+    told = Told()
+    bundle = build(tiny.path, tmp_path / "out", progress=told)
+    weights = sum(tensor.size for tensor in open_bitx(bundle.data).tensors)
+    assert list(told.stages) == ["packing", "reading back", "self-test"]
+    for name, total in (("packing", weights), ("reading back", weights), ("self-test", None)):
+        seen, whole = told.stages[name]
+        assert seen == sorted(seen)
+        assert seen[-1] == whole
+        assert total in (None, whole)
+    assert any(re.fullmatch(r"tiny: \d+ ops, \d+ tensors, layout p2r", text) for text in told.said)
+    assert re.fullmatch(r"built in .* s and .* s for the self-test; peak .* [MG]B", told.said[-1])
 
 
 # ---- context and memory ----------------------------------------------------------------------

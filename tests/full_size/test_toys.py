@@ -1,0 +1,136 @@
+"""The generated models, in sizes for every day: they build, verify, and hold what they promise."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.full_size.generate import MODELS, TOYS, generate
+from tests.full_size.measure import main, measure, size_of
+
+from bitexport.emit.manifest import Bundle
+from bitexport.layouts import b1r, p2r
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import build_bundle
+from bitexport.targets import find_target
+from bitexport_ref.bitx import open_bitx, self_test, tensor_bytes
+
+GENERATED = {"2b4t": "safetensors", "llama3-8b": "sharded safetensors", "bonsai-8b": "gguf"}
+FAMILIES = {"2b4t": "bitnet", "llama3-8b": "llama", "bonsai-8b": "qwen3"}
+
+
+@pytest.fixture(scope="module", params=TOYS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Return each model in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what `build` takes."""
+    return generate(TOYS[name], tmp_path_factory.mktemp("toy") / name)
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return a bundle, source only; only to be read."""
+    output = tmp_path_factory.mktemp("toy") / "bundle"
+    return build_bundle(
+        checkpoint, find_target("host"), Options(), output, compile_library=False
+    )  # fmt: skip
+
+
+def test_every_layout_of_the_issue_is_generated(name: str, bundle: Bundle) -> None:
+    model = bundle.manifest["model"]
+    assert (model["name"], model["family"]) == (TOYS[name].name, FAMILIES[name])
+    assert sum("safetensors" in file for file in bundle.manifest["checkpoint"]) == {
+        "2b4t": 1, "llama3-8b": 3, "bonsai-8b": 0,
+    }[name]  # fmt: skip
+
+
+def test_the_same_model_is_the_same_bytes(name: str, checkpoint: Path, tmp_path: Path) -> None:
+    again = generate(TOYS[name], tmp_path / name)
+    first, second = (path if path.is_dir() else path.parent for path in (checkpoint, again))
+    names = sorted(path.name for path in first.iterdir())
+    assert filecmp.cmpfiles(first, second, names, shallow=False) == (names, [], [])
+
+
+def test_a_toy_costs_what_the_table_says(name: str, tmp_path: Path) -> None:
+    built, (verified,) = measure(TOYS[name], ["native"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert verified.passed
+    assert verified.positions == 4
+    assert 0 < built.seconds["packing"] < built.seconds["build"]
+    assert 0 < built.peak_before_self_test <= built.peak
+    assert built.packed < built.data < built.bundle
+
+
+def test_the_script_prints_a_row_for_each_model(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        main, ["2b4t", "--toy", "--core", "native", "--folder", str(tmp_path)]
+    )
+    assert done.exit_code == 0, done.output
+    costs, runs = done.stdout.split("\n\n")
+    assert costs.splitlines()[2].startswith("| 2b4t | 0.000 GB |")
+    assert runs.splitlines()[2].startswith("| 2b4t | native | yes | 4 |")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_stored_twice(name: str, bundle: Bundle) -> None:
+    """No tensor in the file is another one again, and no other file of the bundle holds weights."""
+    bitx = open_bitx(bundle.data)
+    contents = Counter(
+        hashlib.sha256(tensor_bytes(bitx, tensor)).hexdigest()
+        for tensor in bitx.tensors
+        if "norm" not in tensor.name and not tensor.name.endswith("weight_scale")
+    )
+    assert len(contents) > 2 + 7 * TOYS[name].layers
+    assert set(contents.values()) == {1}
+    names = [tensor.name for tensor in bitx.tensors]
+    assert len(names) == len(set(names))
+    largest = max(bitx.tensors, key=lambda tensor: tensor.size)
+    some = bytes(tensor_bytes(bitx, largest))[:256]
+    holders = [p.name for p in bundle.path.rglob("*") if p.is_file() and some in p.read_bytes()]
+    assert holders == ["model.bitx"]
+
+
+def test_without_a_tokenizer_the_prompt_is_made_of_fixed_tokens(name: str, bundle: Bundle) -> None:
+    """BOS, then 7919 i modulo the vocabulary: a GGUF need not have a tokenizer.json beside it."""
+    tested = self_test(open_bitx(bundle.data))
+    assert tested is not None
+    has_tokenizer = (bundle.path / "tokenizer.json").is_file()
+    assert has_tokenizer == (GENERATED[name] != "gguf")
+    vocabulary = TOYS[name].vocabulary
+    bos = bundle.manifest["model"]["bos"]
+    fixed = (bos, *(7919 * i % vocabulary for i in range(1, 9)))
+    assert (tested.prompt == fixed) == (not has_tokenizer)
+
+
+def test_the_packed_part_of_2b4t_is_below_half_a_gigabyte() -> None:
+    """Without writing it: two bits a weight, and padding."""
+    matrices = MODELS["2b4t"].matrices()
+    assert len(matrices) == 7 * 30
+    assert sum(p2r.packed_bytes(n, k) for n, k in matrices.values()) <= 530_000_000
+
+
+def test_one_bit_weights_take_one_bit(name: str, bundle: Bundle) -> None:
+    model = TOYS[name]
+    layout = b1r if name == "bonsai-8b" else p2r
+    stored = {tensor.name: tensor for tensor in open_bitx(bundle.data).tensors}
+    for matrix, (n, k) in model.matrices().items():
+        assert stored[f"{matrix}.weight"].size == layout.packed_bytes(n, k)
+
+
+def test_the_manifest_says_what_the_self_test_runs(bundle: Bundle) -> None:
+    tested = self_test(open_bitx(bundle.data))
+    assert tested is not None
+    said = json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))["self_test"]
+    assert said == {
+        "prompt_tokens": len(tested.prompt), "generated_tokens": len(tested.generated),
+    }  # fmt: skip
+    assert size_of(bundle.data) == bundle.manifest["memory"]["data_bytes"]
