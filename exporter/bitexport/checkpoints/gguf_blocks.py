@@ -1,8 +1,9 @@
 """The block types of GGUF as small integers and their scales, each exactly what its type says.
 
-Where the layouts are defined: ggml-quants.c and ggml-common.h of llama.cpp (Q4_0, Q8_0, Q6_K,
-TQ1_0, TQ2_0, Q1_0, Q2_0), `quantize_i2_s` of microsoft/BitNet (I2_S), PrismML-Eng/llama.cpp
-(PQ2_0, and Q2_0 with blocks of 128).  An f16 scale d multiplies, except in Q6_K as written there.
+Where the layouts are defined: ggml-quants.c and ggml-common.h of llama.cpp (Q4_0, Q8_0, Q4_K,
+Q6_K, TQ1_0, TQ2_0, Q1_0, Q2_0), `quantize_i2_s` of microsoft/BitNet (I2_S), PrismML-Eng/llama.cpp
+(PQ2_0, and Q2_0 with blocks of 128).  An f16 scale d multiplies, except in Q4_K and Q6_K as written
+there.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 """The types that are kept as integers with a scale."""
 
-WIDENED = ("Q8_0", "Q6_K")
-"""The types that are read as the float32 numbers that they stand for, without rounding."""
+WIDENED = ("Q8_0", "Q4_K", "Q6_K")
+"""The types that are read as the float32 numbers that they stand for."""
 
 SCALE_AT: Mapping[str, int] = {
     "TQ1_0": 52, "TQ2_0": 64, "Q2_0": 0, "Q2_0_G128": 0, "PQ2_0": 0, "Q1_0": 0, "Q4_0": 0,
-    "Q8_0": 0, "Q6_K": 208,
+    "Q8_0": 0, "Q4_K": 0, "Q6_K": 208,
 }  # fmt: skip
 """Where the f16 scale lies in a block."""
 
@@ -52,9 +53,14 @@ def integers(tensor: StoredTensor, start: int, stop: int) -> NDArray[np.int8]:
     return values
 
 
-def block_scales(tensor: StoredTensor, start: int, stop: int) -> NDArray[np.float16]:
-    """Return the scales of rows start … stop - 1, shape [rows, blocks of a row]."""
-    at = SCALE_AT[tensor.dtype]
+def block_scales(
+    tensor: StoredTensor, start: int, stop: int, at: int | None = None
+) -> NDArray[np.float16]:
+    """Return the scales of rows start … stop - 1, shape [rows, blocks of a row].
+
+    at: where they lie in a block, for a type that has a second one.
+    """
+    at = SCALE_AT[tensor.dtype] if at is None else at
     d = _blocks(tensor, start, stop)[:, at : at + 2].copy().view("<f2").reshape(stop - start, -1)
     if not np.isfinite(d).all():
         row, block = (int(i) for i in np.argwhere(~np.isfinite(d))[0])
@@ -79,11 +85,19 @@ def tensor_scale(tensor: StoredTensor) -> np.float32:
 
 
 def widened(tensor: StoredTensor, start: int, stop: int) -> NDArray[np.float32]:
-    """Return rows of a type in WIDENED as float32; the products have 24 bits at most."""
+    """Return rows of a type in WIDENED as float32.
+
+    The products have 24 bits at most: nothing is rounded but the difference in Q4_K, once.
+    """
     d = block_scales(tensor, start, stop).astype(np.float32).reshape(-1, 1)
     blocks = _blocks(tensor, start, stop)
     if tensor.dtype == "Q8_0":
         values = d * blocks[:, 2:].view(np.int8).astype(np.float32)
+    elif tensor.dtype == "Q4_K":
+        least = block_scales(tensor, start, stop, at=2).astype(np.float32).reshape(-1, 1)
+        factors, offsets = (part.astype(np.float32) for part in _q4_k_parts(blocks))
+        codes = _q4_k(blocks).astype(np.float32)
+        values = np.repeat(d * factors, 32, axis=1) * codes - np.repeat(least * offsets, 32, axis=1)
     else:
         part = blocks[:, 192:208].view(np.int8).astype(np.float32)
         values = np.repeat(d * part, 16, axis=1) * _q6_k(blocks).astype(np.float32)
@@ -135,6 +149,26 @@ def _q4_0(blocks: Blocks) -> NDArray[np.int8]:
     """Undo Q4_0: byte j holds weight j in its low bits and 16 + j in the high ones, plus 8."""
     codes = np.concatenate([blocks[:, 2:] & np.uint8(15), blocks[:, 2:] >> 4], axis=1)
     return codes.astype(np.int8) - np.int8(8)
+
+
+def _q4_k_parts(blocks: Blocks) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return factors and offsets of the eight parts of a block, 6 bits each in bytes 4 to 15.
+
+    Factors 0 … 3 and offsets 0 … 3 are the low bits of bytes 0 … 7; the two high bits of these are
+    those of 4 … 7, whose low bits are the halves of bytes 8 … 11.
+    """
+    low, rest = blocks[:, 4:12], blocks[:, 12:16]
+    high = low >> np.uint8(6) << np.uint8(4)
+    factors = [low[:, :4] & np.uint8(63), rest & np.uint8(15) | high[:, :4]]
+    offsets = [low[:, 4:] & np.uint8(63), rest >> np.uint8(4) | high[:, 4:]]
+    return np.concatenate(factors, axis=1), np.concatenate(offsets, axis=1)
+
+
+def _q4_k(blocks: Blocks) -> NDArray[np.uint8]:
+    """Undo Q4_K: byte 32 h + m holds weights 64 h + m and 64 h + 32 + m, the first in low bits."""
+    halves = np.array([[0], [4]], np.uint8)
+    codes = blocks[:, 16:].reshape(-1, 4, 1, 32) >> halves & np.uint8(15)
+    return codes.reshape(len(blocks), -1)
 
 
 def _q6_k(blocks: Blocks) -> NDArray[np.int8]:

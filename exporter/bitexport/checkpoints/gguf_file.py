@@ -37,14 +37,14 @@ NUMBERS: Mapping[int, np.dtype[Any]] = {
 }  # fmt: skip
 
 TYPES: Mapping[int, str] = {
-    0: "F32", 1: "F16", 2: "Q4_0", 8: "Q8_0", 14: "Q6_K", 24: "I8", 25: "I16", 26: "I32",
-    27: "I64", 28: "F64", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 36: "I2_S", 41: "Q1_0",
+    0: "F32", 1: "F16", 2: "Q4_0", 8: "Q8_0", 12: "Q4_K", 14: "Q6_K", 24: "I8", 25: "I16",
+    26: "I32", 27: "I64", 28: "F64", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 36: "I2_S", 41: "Q1_0",
     42: "Q2_0", 142: "PQ2_0",
 }  # fmt: skip
 """The types that are read (ggml.h; 36: microsoft/BitNet; 142: PrismML-Eng/llama.cpp)."""
 
 REFUSED: Mapping[int, str] = {
-    3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K",
+    3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 13: "Q5_K",
     15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL",
     21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 37: "I8_S", 38: "TL1",
     39: "MXFP4 (or, in files of microsoft/BitNet, TL2)",

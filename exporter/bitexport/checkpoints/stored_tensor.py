@@ -22,9 +22,9 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 FLOATS = ("BF16", "F32", "F16")
 
 BLOCKS: Mapping[str, tuple[int, int]] = {
-    "Q4_0": (32, 18), "Q8_0": (32, 34), "Q6_K": (256, 210), "TQ1_0": (256, 54), "TQ2_0": (256, 66),
-    "I2_S": (128, 32), "Q1_0": (128, 18), "Q2_0": (64, 18), "Q2_0_G128": (128, 34),
-    "PQ2_0": (128, 34),
+    "Q4_0": (32, 18), "Q8_0": (32, 34), "Q4_K": (256, 144), "Q6_K": (256, 210),
+    "TQ1_0": (256, 54), "TQ2_0": (256, 66), "I2_S": (128, 32), "Q1_0": (128, 18),
+    "Q2_0": (64, 18), "Q2_0_G128": (128, 34), "PQ2_0": (128, 34),
 }  # fmt: skip
 """Of the block types of GGUF that are decoded: weights in a block, bytes of a block."""
 

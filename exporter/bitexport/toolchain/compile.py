@@ -230,7 +230,8 @@ def _loading(target: Target, library: Path) -> list[str]:
     if target.loader:
         folders.append(str(Path(target.loader).parent))
         words.append(f"-Wl,--dynamic-linker={target.loader}")
-    return [*words, *(f"-Wl,-rpath,{folder}" for folder in folders)]
+    # -Wl, would cut a path at its commas.
+    return [*words, *(word for f in folders for word in ("-Xlinker", "-rpath", "-Xlinker", f))]
 
 
 def _threads(target: Target) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from bitexport.errors import CheckpointError
 NAME = "model.layers.0.mlp.gate_proj"
 N, K = 6, 512
 IDS = {"TQ1_0": 34, "TQ2_0": 35, "I2_S": 36, "Q1_0": 41, "Q2_0": 42, "Q2_0_G128": 42,
-       "PQ2_0": 142, "Q4_0": 2, "Q8_0": 8, "Q6_K": 14}  # fmt: skip
+       "PQ2_0": 142, "Q4_0": 2, "Q8_0": 8, "Q4_K": 12, "Q6_K": 14}  # fmt: skip
 SCALE_AT = {"TQ1_0": 52, "TQ2_0": 64, "Q6_K": 208}
 
 
@@ -58,6 +58,8 @@ def random_blocks(dtype: str, scales: Callable[[int], NDArray[np.float16]]) -> b
     if dtype != "I2_S":
         at = SCALE_AT.get(dtype, 0)
         blocks[:, at : at + 2] = scales(count).astype("<f2").view(np.uint8).reshape(count, 2)
+    if dtype == "Q4_K":
+        blocks[:, 2:4] = scales(count)[::-1].astype("<f2").copy().view(np.uint8).reshape(count, 2)
     return blocks.tobytes()
 
 
@@ -91,8 +93,10 @@ def test_types_of_the_gguf_package_are_what_it_dequantizes(
     assert found.group == BLOCKS[dtype][0]
 
 
-@pytest.mark.parametrize("dtype", ["Q8_0", "Q6_K"])
-def test_q8_0_and_q6_k_are_widened_to_the_floats_they_stand_for(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["Q8_0", "Q4_K", "Q6_K"])
+def test_types_of_tables_are_widened_to_the_floats_they_stand_for(
+    tmp_path: Path, dtype: str
+) -> None:
     data = random_blocks(dtype, signed)
     checkpoint = holding(tmp_path, dtype, data)
     oracle = gguf.dequantize(
@@ -116,6 +120,14 @@ def test_q8_0_and_q6_k_are_widened_to_the_floats_they_stand_for(tmp_path: Path, 
         assert refusal.value.hint
     kept = linear_weights(checkpoint, NAME, N, K, Scheme.FLOAT)
     np.testing.assert_array_equal(kept.values.read_rows(0, N), oracle)
+
+
+def test_a_second_scale_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    data = bytearray(random_blocks("Q4_K", some))
+    data[2:4] = b"\x00\x7c"  # infinity
+    found = table_weights(holding(tmp_path, "Q4_K", bytes(data)), NAME, N, K)
+    with pytest.raises(CheckpointError, match="has the scale inf in block 0 of row 0"):
+        found.values.read_rows(0, 1)
 
 
 def plain(dtype: str, data: bytes) -> NDArray[np.float32]:

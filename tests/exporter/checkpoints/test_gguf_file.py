@@ -228,7 +228,7 @@ def test_every_byte_of_a_head_may_be_wrong(file: Path) -> None:
         (gguf_bytes([], {"a": Raw(0, (8,), bytes(96))}), "needs 32 bytes, 96 lie up to the next"),
         (gguf_bytes([], {"a": Raw(34, (1, 320), bytes(108))}), "blocks of TQ1_0 hold 256"),
         (gguf_bytes([], {"a": Raw(36, (2, 20), bytes(64))}), "blocks of I2_S hold 128"),
-        (gguf_bytes([], {"a": Raw(12, (1, 256), bytes(144))}), "is of type 12, Q4_K"),
+        (gguf_bytes([], {"a": Raw(13, (1, 256), bytes(176))}), "is of type 13, Q5_K"),
         (gguf_bytes([], {"a": Raw(38, (1, 256), bytes(96))}), "is of type 38, TL1"),
         (gguf_bytes([], {"a": Raw(143, (1, 128), bytes(32))}), "is of type 143, PTQ1_0"),
         (gguf_bytes([], {"a": Raw(77, (1, 256), bytes(96))}), "type 77, which ggml does not have"),
