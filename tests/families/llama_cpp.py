@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,7 @@ def next_token_chances(
     """Return log probabilities [prompts, vocabulary] of what follows each prompt."""
     if platform.machine() != "x86_64":
         pytest.skip("optional: xllamacpp is installed on x86-64 alone")
-    import xllamacpp
-
+    xllamacpp = importlib.import_module("xllamacpp")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx, parameters.n_parallel = 256, 1
