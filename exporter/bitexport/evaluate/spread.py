@@ -25,6 +25,7 @@ from bitexport.evaluate.work import Work, close_all, open_predictor, score, wind
 
 CONNECT_SECONDS = 10
 INSTALL = "install bitexport[cluster] in this version on the scheduler and on every worker"
+INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -67,6 +68,7 @@ def score_in_processes(work: Work, windows: Sequence[Window], jobs: int) -> Scor
 def _begin(lifeline: Connection) -> None:
     """Make a new worker end when the other end of the lifeline closes, and not by Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
@@ -78,8 +80,8 @@ def _end_with(lifeline: Connection) -> None:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back: processes that start meanwhile never see it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Hold them back: no process is left half started, and one that starts never sees Ctrl-C."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
     finally:
