@@ -336,7 +336,7 @@ def train(name: str, teacher: Path, tokens: Path, state: Path, batch: int, seed:
 @click.argument("name", type=click.Choice(list(FAMILIES)))
 @click.option("--state", type=click.Path(exists=True, path_type=Path), required=True)
 def save(name: str, state: Path) -> None:
-    """Write the model as its family is published, in the smallest of its containers."""
+    """Write the model as its family is published, in one of its containers."""
     family, folder = FAMILIES[name], HERE / name
     saved = torch.load(state)["student"]
     weights = {n if n.startswith("lm_head") else f"model.{n}": w for n, w in saved.items()}

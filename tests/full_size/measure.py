@@ -1,6 +1,6 @@
 """Builds and verifies checkpoints of published sizes, and prints what it took: time, memory, bytes.
 
-    python -m tests.full_size.measure                 every model; 12 GB of disk, some minutes
+    python -m tests.full_size.measure                 every model; 10 GB of disk, some minutes
     python -m tests.full_size.measure 2b4t --core native
 
 Each step runs in a process of its own, whose `ru_maxrss` is the peak.  The checkpoint is generated

@@ -26,7 +26,7 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A matrix [rows, columns], or a vector as one with a single row."""
+    """A matrix [rows, columns], or a vector as one with a single column."""
 
     name: str
     kind: Kind
