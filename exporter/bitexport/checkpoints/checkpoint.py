@@ -15,7 +15,8 @@ from bitexport.checkpoints import folder, gguf_file, gguf_model
 from bitexport.checkpoints.stored_tensor import StoredTensor
 from bitexport.errors import CheckpointError
 
-SAFETENSORS, SHARDED, GGUF = CONTAINERS = ("safetensors", "sharded safetensors", "gguf")
+SAFETENSORS, SHARDED, GGUF = CONTAINERS = ("safetensors", "sharded", "gguf")
+MOST_NAMED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +81,16 @@ def open_checkpoint(path: Path, container: str | None = None) -> Checkpoint:
     `container`, one of CONTAINERS, decides where a folder holds more than one.
     """
     assert container is None or container in CONTAINERS, container
-    found = _containers(path)
+    try:
+        found = _containers(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read: {error.strerror}", hint="give a folder or a .gguf file"
+        ) from error
     if container is None and len(found) > 1:
         raise CheckpointError(
             f"{path}: holds a checkpoint as {' and as '.join(found)}",
-            hint=f'say which one to read: --container "{next(iter(found))}"',
+            hint=f"say which one to read: --container {next(iter(found))}",
         )
     chosen = container or next(iter(found), None)
     if chosen is None or chosen not in found:
@@ -125,15 +131,37 @@ def _containers(path: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _is_checkpoint(path: Path) -> bool:
+    """Return whether a folder could be opened; one that cannot be read could not."""
+    try:
+        return path.is_dir() and bool(_containers(path))
+    except OSError:
+        return False
+
+
 def _nothing(path: Path, wanted: str | None) -> CheckpointError:
     if path.is_dir() and wanted is not None:
         return CheckpointError(
-            f"{path}: holds no {wanted}", hint="leave out --container to read what is there"
+            f"{path}: holds no {wanted} checkpoint",
+            hint="leave out --container to read what is there",
         )
     if path.is_dir():
+        below = [child.name for child in sorted(path.iterdir()) if _is_checkpoint(child)]
+        hint = "pickled weights (.bin, .pt) are not read; save the model as safetensors"
+        if below:
+            hint = f"give one of its folders: {', '.join(below[:MOST_NAMED])}"
+            hint += ", …" * (len(below) > MOST_NAMED)
         return CheckpointError(
-            f"{path}: holds neither {folder.SINGLE} nor {folder.INDEX} nor a GGUF file",
-            hint="pickled weights (.bin, .pt) are not read; save the model as safetensors",
+            f"{path}: holds neither {folder.SINGLE} nor {folder.INDEX} nor a GGUF file", hint=hint
+        )
+    if path.is_file() and _containers(path.parent):
+        return CheckpointError(
+            f"{path}: one file of a checkpoint", hint=f"give its folder: {path.parent}"
+        )
+    if path.is_file():
+        return CheckpointError(
+            f"{path}: this is no GGUF file",
+            hint="give a .gguf file, or the folder that holds config.json and model.safetensors",
         )
     return CheckpointError(
         f"{path}: no such checkpoint folder, and no GGUF file",

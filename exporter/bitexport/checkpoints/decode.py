@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitexport.checkpoints import gguf_blocks
-from bitexport.checkpoints.checkpoint import Checkpoint
-from bitexport.checkpoints.matrix import BLOCK_BYTES, Kind, Matrix
+from bitexport.checkpoints.checkpoint import GGUF, Checkpoint
+from bitexport.checkpoints.matrix import BLOCK_BYTES, FLOAT_KINDS, Kind, Matrix
 from bitexport.checkpoints.packed_trits import packed_trits, weight_scale
 from bitexport.checkpoints.scales import Shared, coarsest
 from bitexport.checkpoints.stored_tensor import BLOCKS, DTYPES, FLOATS, StoredTensor
 from bitexport.checkpoints.weights import Weights
 from bitexport.errors import CheckpointError
 
-FLOAT_KINDS: Mapping[str, Kind] = {"F32": Kind.FLOAT, "F16": Kind.FLOAT16, "BF16": Kind.BFLOAT16}
 PATTERNS: Mapping[str, np.dtype[Any]] = {
     "F32": np.dtype("<u4"),
     "F16": np.dtype("<u2"),
@@ -37,6 +36,10 @@ SMALLEST_GROUP = 32
 ReadRows = Callable[[int, int], NDArray[np.generic]]
 
 
+class NotTernaryError(CheckpointError):
+    """The numbers of a layer have no structure of trits or signs: they are floats."""
+
+
 class Scheme(enum.Enum):
     """How the weights of a linear layer are to be read."""
 
@@ -45,7 +48,7 @@ class Scheme(enum.Enum):
     MULTIPLIED = "multiplied"
     """Packed trits; the stored scale multiplies (AutoBitLinear, offline)."""
     ABSMEAN = "absmean"
-    """Float masters that become trits now (AutoBitLinear, online)."""
+    """Float masters that become trits now (AutoBitLinear, online; --ternarize)."""
     UNPACKED = "unpacked"
     """Floats that are {-s, 0, s} already; which of them share s is found out."""
     FLOAT = "float"
@@ -57,10 +60,8 @@ def linear_weights(checkpoint: Checkpoint, name: str, n: int, k: int, scheme: Sc
 
     A GGUF tensor of a block type says itself what it holds; the scheme is for the other ones.
     """
-    stored = checkpoint.tensors.get(f"{name}.weight")
-    if stored is not None and stored.dtype in gguf_blocks.KINDS:
-        tensor = checkpoint.tensor(f"{name}.weight", (stored.dtype,), (n, k))
-        return _shared_weights(tensor, _factor(checkpoint, name))
+    if (weights := _block_weights(checkpoint, name, n, k)) is not None:
+        return weights
     match scheme:
         case Scheme.DIVIDED | Scheme.MULTIPLIED:
             scale = weight_scale(checkpoint, name)
@@ -69,7 +70,7 @@ def linear_weights(checkpoint: Checkpoint, name: str, n: int, k: int, scheme: Sc
             values = packed_trits(checkpoint, name, n, k)
             return _scaled(values, Shared(np.full((1, 1), scale, np.float32), 0))
         case Scheme.ABSMEAN:
-            return absmean(float_matrix(checkpoint, f"{name}.weight", n, k))
+            return absmean(_any_floats(checkpoint, name, n, k))
         case Scheme.UNPACKED:
             tensor = float_tensor(checkpoint, f"{name}.weight", n, k)
             return _shared_weights(tensor, _factor(checkpoint, name))
@@ -79,15 +80,8 @@ def linear_weights(checkpoint: Checkpoint, name: str, n: int, k: int, scheme: Sc
 
 def table_weights(checkpoint: Checkpoint, name: str, n: int, k: int) -> Weights:
     """Return the weights [n, k] of an embedding or a head: floats, or what a GGUF's blocks hold."""
-    stored = checkpoint.tensors.get(f"{name}.weight")
-    if stored is not None and stored.dtype in gguf_blocks.KINDS:
-        tensor = checkpoint.tensor(f"{name}.weight", (stored.dtype,), (n, k))
-        return _shared_weights(tensor, _factor(checkpoint, name))
-    if stored is not None and stored.dtype in gguf_blocks.WIDENED:
-        tensor = checkpoint.tensor(f"{name}.weight", gguf_blocks.WIDENED, (n, k))
-        read_rows = partial(gguf_blocks.widened, tensor)
-        return Weights(values=Matrix(tensor.name, Kind.FLOAT, n, k, read_rows))
-    return Weights(values=float_matrix(checkpoint, f"{name}.weight", n, k))
+    weights = _block_weights(checkpoint, name, n, k)
+    return weights or Weights(values=_any_floats(checkpoint, name, n, k))
 
 
 def float_vector(checkpoint: Checkpoint, name: str, columns: int) -> Matrix:
@@ -97,20 +91,34 @@ def float_vector(checkpoint: Checkpoint, name: str, columns: int) -> Matrix:
     return Matrix(name, Kind.FLOAT, columns, 1, stored.floats)
 
 
-def float_matrix(checkpoint: Checkpoint, name: str, n: int, k: int) -> Matrix:
-    """Return a float matrix [n, k] as it is stored, `name` being that of its tensor."""
-    tensor = float_tensor(checkpoint, name, n, k)
-    return Matrix(name, FLOAT_KINDS[tensor.dtype], n, k, finite_rows(tensor))
+def _block_weights(checkpoint: Checkpoint, name: str, n: int, k: int) -> Weights | None:
+    """Return the weights of a GGUF type that is kept as small integers; None of other types."""
+    stored = checkpoint.tensors.get(f"{name}.weight")
+    if stored is None or stored.dtype not in gguf_blocks.KINDS:
+        return None
+    tensor = checkpoint.tensor(f"{name}.weight", (stored.dtype,), (n, k))
+    return _shared_weights(tensor, _factor(checkpoint, name))
+
+
+def _any_floats(checkpoint: Checkpoint, name: str, n: int, k: int) -> Matrix:
+    """Return floats as they are stored, or those that the blocks of a GGUF stand for."""
+    stored = checkpoint.tensors.get(f"{name}.weight")
+    if stored is not None and stored.dtype in gguf_blocks.WIDENED:
+        tensor = checkpoint.tensor(f"{name}.weight", gguf_blocks.WIDENED, (n, k))
+        return Matrix(tensor.name, Kind.FLOAT, n, k, partial(gguf_blocks.widened, tensor))
+    tensor = float_tensor(checkpoint, f"{name}.weight", n, k)
+    return Matrix(tensor.name, FLOAT_KINDS[tensor.dtype], n, k, finite_rows(tensor))
 
 
 def float_tensor(checkpoint: Checkpoint, name: str, n: int, k: int) -> StoredTensor:
     """Return a tensor [n, k] that must hold floats."""
     stored = checkpoint.tensors.get(name)
     if stored is not None and stored.dtype in BLOCKS:
-        raise CheckpointError(
-            f"{stored.file}: tensor {stored.title} is {stored.dtype}, which is neither ternary "
-            "nor binary",
-            hint="a layer that is to keep this type's numbers: --precision PATTERN=f32",
+        raise NotTernaryError(
+            f"{stored.file}: tensor {stored.title} is {stored.dtype}: rounded after training, "
+            "not ternary",
+            hint="for a few layers only: --precision PATTERN=f32; a whole model of this type: "
+            "--ternarize absmean, or take its float safetensors",
         )
     if stored is not None and stored.dtype == "U8":
         raise CheckpointError(
@@ -144,10 +152,11 @@ def finite_rows(tensor: StoredTensor) -> ReadRows:
 
 def absmean(matrix: Matrix) -> Weights:
     """Return a float matrix as trits and one scale, the mean magnitude (NUMERICS.md, section 7)."""
-    total = 0.0
+    sums = np.zeros(matrix.columns)
     for _, rows in matrix.blocks():
-        for part in np.abs(matrix.widened(rows)).sum(axis=1, dtype=np.float64):
-            total += float(part)
+        for row in np.abs(matrix.widened(rows)):
+            sums += row
+    total = np.cumsum(sums)[-1]  # one after the other, which `sum` does not promise
     mean = np.float32(total / (matrix.rows * matrix.columns))
     inverse = np.float32(1) / np.maximum(mean, SMALLEST_MEAN)
 
@@ -161,7 +170,7 @@ def absmean(matrix: Matrix) -> Weights:
 
 def _factor(checkpoint: Checkpoint, name: str) -> np.float32:
     """Return what a GGUF multiplies a layer's product with, in a tensor of its own."""
-    if f"{name}.weight_scale" in checkpoint.tensors:
+    if checkpoint.container == GGUF and f"{name}.weight_scale" in checkpoint.tensors:
         return weight_scale(checkpoint, name)
     return np.float32(1)
 
@@ -193,26 +202,36 @@ def _shared_weights(tensor: StoredTensor, factor: np.float32) -> Weights:
     0 makes trits 0.  A factor (`blk.N.attn_q.scale`) is multiplied in, rounded to float32 once.
     """
     n, k = tensor.shape
-    _structure.cache_clear()  # a file may have been written anew under its old name
     kind, shared = _structure(tensor, factor)
     read_rows = _turned_rows(tensor, kind) if tensor.dtype in BLOCKS else _sign_rows(tensor)
     values = Matrix(tensor.name, kind, n, k, read_rows)
     if not shared.group or shared.scale.shape[1] == 1:
         return _scaled(values, shared)
-    # Scales of groups are many: where they are written they are read again, a matrix at a time.
     is_half = factor == 1 and (tensor.dtype in BLOCKS or tensor.dtype == "F16")
-
-    def read_scales(start: int, stop: int) -> NDArray[np.generic]:
-        scale = _structure(tensor, factor)[1].scale[start:stop]
-        return scale.astype(np.float16) if is_half else scale
-
     kind = Kind.FLOAT16 if is_half else Kind.FLOAT
     groups, columns = shared.scale.shape
-    scale = Matrix(_scale_name(tensor.name), kind, groups, columns, read_scales)
+    again = _ScalesAgain(tensor, factor, kind)
+    scale = Matrix(_scale_name(tensor.name), kind, groups, columns, again.read_rows)
     return Weights(values=values, scale=scale, group=shared.group)
 
 
-@lru_cache(maxsize=1)
+class _ScalesAgain:
+    """Scales of groups, which are many: read again where they are written, then let go."""
+
+    def __init__(self, tensor: StoredTensor, factor: np.float32, kind: Kind) -> None:
+        self._tensor, self._factor, self._kind = tensor, factor, kind
+        self._held: NDArray[np.float32] | None = None
+
+    def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
+        """Return the scales of groups start … stop - 1; held from the first block to the last."""
+        if self._held is None:
+            self._held = _structure(self._tensor, self._factor)[1].scale
+        scale = self._held[start:stop]
+        if stop == len(self._held):
+            self._held = None
+        return scale.astype(np.float16) if self._kind is Kind.FLOAT16 else scale
+
+
 def _structure(tensor: StoredTensor, factor: np.float32) -> tuple[Kind, Shared]:
     """Return what the values of a tensor are and which of them share a scale."""
     n, k = tensor.shape
@@ -259,7 +278,7 @@ def _magnitudes(tensor: StoredTensor) -> tuple[NDArray[np.float32], bool]:
             row, group = (int(i) for i in np.argwhere(odd)[0])
             count = len(np.unique(parts[row, group][parts[row, group] != 0]))
             first = group * SMALLEST_GROUP
-            raise CheckpointError(
+            raise NotTernaryError(
                 f"{tensor.file}: tensor {tensor.title} is not ternary: row {start + row} has "
                 f"{count} magnitudes in columns {first} to {min(k, first + SMALLEST_GROUP) - 1}",
                 hint="this is a float layer; --ternarize absmean makes it ternary and measures "

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bitexport.checkpoints.stored_tensor import BLOCKS, DTYPES, TAILS, StoredTensor
+from bitexport.checkpoints.stored_tensor import BLOCKS, DTYPES, FLOATS, TAILS, StoredTensor
 from bitexport.errors import CheckpointError
 
 MAGIC = b"GGUF"
@@ -42,6 +42,8 @@ TYPES: Mapping[int, str] = {
     42: "Q2_0", 142: "PQ2_0",
 }  # fmt: skip
 """The types that are read (ggml.h; 36: microsoft/BitNet; 142: PrismML-Eng/llama.cpp)."""
+WEIGHTS = tuple(name for name in TYPES.values() if name in (*FLOATS, *BLOCKS))
+"""Those that a weight may have."""
 
 REFUSED: Mapping[int, str] = {
     3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 13: "Q5_K",
@@ -218,7 +220,7 @@ class _Head:
                 raise CheckpointError(
                     f"{self.path}: tensor `{name}` is of type {kind}, "
                     f"{REFUSED.get(kind, 'which ggml does not have')}; it is not read",
-                    hint=HINTS.get(kind, "this version reads " + ", ".join(TYPES.values())),
+                    hint=HINTS.get(kind, "this version reads " + ", ".join(WEIGHTS)),
                 )
             if offset % alignment:
                 raise damaged(

@@ -41,12 +41,12 @@ READ = {
     "attention.value_length", "attention.layer_norm_rms_epsilon", "rope.freq_base",
     "rope.dimension_count", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
     "rope.scaling.original_context_length", "rope.scaling.finetuned", "rope.scaling.yarn_beta_fast",
-    "rope.scaling.yarn_beta_slow", "tensor_data_layout",
+    "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_ext_factor", "tensor_data_layout",
 }  # fmt: skip
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "attention.causal": (True,), "expert_count": (0,), "expert_used_count": (0,),
     "use_parallel_residual": (False,), "rope.scaling.attn_factor": (1.0,),
-    "rope.scaling.yarn_ext_factor": (1.0, -1.0), "rope.scaling.yarn_attn_factor": (1.0,),
+    "rope.scaling.yarn_attn_factor": (1.0,),
     "attention.sliding_window": (0,), "attention.clamp_kqv": (0.0,), "logit_scale": (0.0, 1.0),
     "embedding_scale": (1.0,), "residual_scale": (1.0,), "attention.scale": (0.0,),
 }  # fmt: skip
@@ -104,14 +104,15 @@ def translate(file: GgufFile) -> Model:
             + ", ".join(ARCHITECTURES),
             hint="another architecture is another computation; it is refused, never approximated",
         )
-    if said.get("split.count", 1) != 1:
+    parts, kind = said.get("split.count", 1), said.get("general.type", "model")
+    if type(parts) is not int or parts != 1:
         raise CheckpointError(
-            f"{path}: one of {said['split.count']} parts of a model",
+            f"{path}: one of {_shown(parts)} parts of a model",
             hint="join them: llama-gguf-split --merge FIRST_PART OUTPUT",
         )
-    if said.get("general.type", "model") != "model":
+    if not isinstance(kind, str) or kind != "model":
         raise CheckpointError(
-            f"{path}: `general.type` is {said['general.type']!r}, not a model",
+            f"{path}: `general.type` is {_shown(kind)}, not a model",
             hint="give the file of the language model",
         )
     keys = _Keys(file, architecture)
@@ -203,8 +204,8 @@ def _config(keys: _Keys, file: GgufFile) -> dict[str, Any]:
         raise keys.wrong(
             "vocab_size", keys.said["vocab_size"], f"{table.shape[0]}, the rows of the embedding"
         )
-    config["bos_token_id"] = said.get("tokenizer.ggml.bos_token_id")
-    ends = [said.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
+    bos, *ends = (_token(file, kind) for kind in ("bos", "eos", "eot"))
+    config["bos_token_id"] = bos
     unique = list(dict.fromkeys(end for end in ends if end is not None))
     config["eos_token_id"] = unique[0] if len(unique) == 1 else unique or None
     name = said.get("general.name")
@@ -213,15 +214,30 @@ def _config(keys: _Keys, file: GgufFile) -> dict[str, Any]:
     return config
 
 
+def _token(file: GgufFile, kind: str) -> int | None:
+    """Return a special token of the vocabulary; None when the file names none."""
+    key = f"tokenizer.ggml.{kind}_token_id"
+    token = file.metadata.get(key)
+    if token is not None and type(token) is not int:
+        raise CheckpointError(
+            f"{file.path}: `{key}` is {_shown(token)}, expected the number of a token",
+            hint="this file is damaged, or was converted by a broken tool",
+        )
+    return token
+
+
 def _rope_scaling(
     keys: _Keys, config: Mapping[str, Any], factors: StoredTensor | None
 ) -> dict[str, Any] | None:
-    kind = keys.said.get("rope.scaling.type", "none")
-    factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0))
-    if kind == "none" and factor != 1 and factors is None:
-        kind = "linear"  # as llama.cpp reads a factor without a type
-    if kind not in ("none", "linear", "yarn"):
+    # llama.cpp reads a factor without a type as linear, and none beside an explicit "none".
+    kind = keys.said.get("rope.scaling.type", "linear")
+    if not isinstance(kind, str) or kind not in ("none", "linear", "yarn"):
         raise keys.wrong("rope.scaling.type", kind, "none, linear or yarn")
+    factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 1.0))
+    blend = keys.said.get("rope.scaling.yarn_ext_factor", -1.0)
+    neutral = (-1.0, 1.0) if kind == "yarn" else (-1.0,)
+    if not isinstance(blend, int | float) or blend not in neutral:
+        raise keys.wrong("rope.scaling.yarn_ext_factor", blend, f"nothing of it beside `{kind}`")
     if factors is not None:
         if kind == "yarn" or (kind == "linear" and factor != 1):
             raise keys.wrong("rope.scaling.type", kind, f"none beside the tensor `{FREQUENCIES}`")
@@ -255,7 +271,7 @@ def _llama3(tensor: StoredTensor, config: Mapping[str, Any]) -> dict[str, Any] |
     found = tensor.read().astype(np.float64)
     if (found == 1).all():
         return None
-    factor = float(found.max())
+    factor = float(found.max(initial=1.0))
     scaling = {
         "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": LLAMA3_CONTEXT,

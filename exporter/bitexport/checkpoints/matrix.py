@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,25 @@ class Kind(enum.Enum):
     FLOAT = "float32"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"  # as uint16 bit patterns
+
+
+class FloatNames(NamedTuple):
+    """How a kind of floats is called."""
+
+    dtype: str
+    """In safetensors and GGUF."""
+    form: str
+    """In options and reports."""
+    suffix: str
+    """At the end of the ops that read it."""
+
+
+FLOAT_NAMES: Mapping[Kind, FloatNames] = {
+    Kind.FLOAT: FloatNames("F32", "f32", "F32"),
+    Kind.FLOAT16: FloatNames("F16", "f16", "F16"),
+    Kind.BFLOAT16: FloatNames("BF16", "bf16", "Bf16"),
+}
+FLOAT_KINDS: Mapping[str, Kind] = {names.dtype: kind for kind, names in FLOAT_NAMES.items()}
 
 
 @dataclasses.dataclass(frozen=True)

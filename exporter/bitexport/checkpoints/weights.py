@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bitexport.checkpoints.matrix import Kind, Matrix
+from bitexport.checkpoints.matrix import FLOAT_NAMES, Matrix
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,4 +21,4 @@ class Weights:
     @property
     def is_float(self) -> bool:
         """Whether the values stand for themselves."""
-        return self.values.kind in (Kind.FLOAT, Kind.FLOAT16, Kind.BFLOAT16)
+        return self.values.kind in FLOAT_NAMES

@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 import click
 
 from bitexport.checkpoints.checkpoint import CONTAINERS
-from bitexport.evaluate.damage import DamageMeter
+from bitexport.evaluate.damage import measure_baseline, measure_damage
 from bitexport.models import families
 from bitexport.models.parts.options import (
     ActivationKind,
@@ -22,8 +22,8 @@ from bitexport.models.parts.options import (
     Options,
     Ternarize,
 )
-from bitexport.package.bundle import Built, build_bundle, refuse_output
-from bitexport.package.progress import StreamProgress
+from bitexport.package.bundle import Built, Wanted, build_bundle, refuse_output
+from bitexport.progress import StreamProgress
 from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
 from bitexport.report.matrices import counted
@@ -118,18 +118,20 @@ def command(
     if eval_text is not None and not ternarize:
         raise click.UsageError("--eval-text says on what --ternarize is measured: give both")
     refuse_output(output, force)  # before a float model is run for minutes
-    meter = DamageMeter(checkpoint, options, eval_text, progress) if ternarize else None
+    before = measure_baseline(checkpoint, options, eval_text, progress) if ternarize else None
 
     def measure(folder: Path) -> Mapping[str, Any]:
-        if meter is None:
+        if before is None:
             return {}
-        damage = meter.measure(folder)
+        damage = measure_damage(before, folder, progress)
         progress.say(str(damage))
         return {"ternarize": dataclasses.asdict(damage)}
 
     bundle = build_bundle(
-        checkpoint, target, options, output, replace=force,
-        compile_library=compiler is not None and not no_library, self_test=not no_selftest,
-        progress=progress, measure=measure, describe=tell,
+        checkpoint, target, options, output,
+        Wanted(
+            replace=force, compile_library=compiler is not None and not no_library,
+            self_test=not no_selftest, progress=progress, measure=measure, describe=tell,
+        ),
     )  # fmt: skip
     click.echo(bundle.path)

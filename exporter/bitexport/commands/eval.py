@@ -14,13 +14,12 @@ from typing import cast
 import click
 
 from bitexport.emit.manifest import Bundle, open_bundle
-from bitexport.errors import OutputError
 from bitexport.evaluate.host_runtime import host_library
 from bitexport.evaluate.perplexity import MOST_CONTEXT, Evaluation, Perplexity, Score, evaluate
 from bitexport.evaluate.spread import cores, score_here, score_in_processes, score_on_cluster
 from bitexport.evaluate.windows import Text, read_text
 from bitexport.evaluate.work import Runtime, Work, manifest_digest
-from bitexport.package.progress import StreamProgress
+from bitexport.progress import StreamProgress
 from bitexport.tokenizer.text import load_tokenizer
 
 
@@ -43,12 +42,10 @@ from bitexport.tokenizer.text import load_tokenizer
     metavar="ADDRESS",
     help="Use the workers of this dask scheduler; the bundle has the same path there.",
 )
-@click.option("--json", "json_path", metavar="FILE",
-              type=click.Path(path_type=Path, allow_dash=True),
-              help="Also write the result as JSON; - for stdout, instead of lines.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
     bundle: Path, texts: tuple[Path, ...], runtime: str, context: int | None, tokens: int | None,
-    jobs: int | None, dask: str | None, json_path: Path | None,
+    jobs: int | None, dask: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how well the model in BUNDLE predicts each TEXT, a file in UTF-8.
 
@@ -81,10 +78,10 @@ def command(
             "scoring", sum(each.predicted for each in windows), "tokens"
         ) as advance:
             found = evaluate(read, window, _score(work, workers, dask), advance)
-    said = json.dumps(_report(opened, runtime, window, read, found), indent=2)
-    if json_path is not None and str(json_path) != "-":
-        _write(json_path, said + "\n")
-    click.echo(said if str(json_path) == "-" else _lines(read, found, window))
+    if as_json:
+        click.echo(json.dumps(_report(opened, runtime, window, read, found), indent=2))
+    else:
+        click.echo(_lines(read, found, window))
 
 
 def _work(
@@ -142,12 +139,3 @@ def _report(
             for text, each in zip(texts, found.texts, strict=True)
         ],
     }
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror}", hint="choose another file"
-        ) from error

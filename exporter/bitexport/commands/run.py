@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -59,7 +60,8 @@ def command(
         words += ["--threads", str(threads)]
     if target.ram_bytes is not None:
         words += ["--chunk", "1"]  # the smallest session, below what the build counts on
-    with native_bundle(opened, target) as runnable, machine(runnable, target) as device:
+    ours = contextlib.nullcontext(opened) if core else native_bundle(opened)
+    with ours as runnable, machine(runnable, target) as device:
         place = core or next(iter(target.cores))
         arguments = [str(device.model), *words] if target.os == "linux" else words
         command_words = command_line(target, place, device.program, arguments)

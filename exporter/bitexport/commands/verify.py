@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.emit.manifest import Bundle, open_bundle
@@ -20,7 +21,12 @@ from bitexport.tokenizer.ids import read_ids, refuse_unknown
 from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
 from bitexport.toolchain.compile import ARCHIVE
 from bitexport.verify.cores import CoreResult, Machine, machine, verify_core
-from bitexport.verify.expected import Expected, compute_expected, load_reference
+from bitexport.verify.expected import (
+    Expected,
+    compute_expected,
+    load_reference,
+    self_test_positions,
+)
 from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
 from bitexport.verify.oracle import open_oracle
@@ -29,6 +35,9 @@ from bitexport_ref.evaluator import ReferenceModel
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
+RUNS = ("cores", "prompt", "ids", "tokens", "quick")
+EXCLUDED = {"against": ("case", *RUNS), "case": RUNS}
+"""Parameters that choose what is run, and those that have no part in it."""
 
 
 @click.command(short_help="Compare every op on every emulated core with the reference.")
@@ -65,14 +74,19 @@ def command(
     set: none of these may change a bit.  Exits with 4 when one does.  With --quick there are two
     runs on a core, op by op and fused, with the best instruction set and all threads.
     """
+    _refuse_ignored_options()
+    if case is not None and not case.is_file():
+        raise BundleError(
+            f"{case}: no such replay file", hint="verify writes one where a core differs"
+        )
     opened = open_bundle(bundle, check_files=True)
     target = find_target(opened.target_name)
     for core in cores:
         target.expected_isas(core)
     model = load_reference(opened.graph)
     if against:
-        if checkpoint is None or text is None:
-            raise click.UsageError("--against needs --checkpoint and --text")
+        assert checkpoint is not None
+        assert text is not None
         _refuse_other_checkpoint(opened, checkpoint)
         click.echo(_fidelity(opened, model, checkpoint, text, as_json=as_json))
         return
@@ -83,7 +97,7 @@ def command(
             return
         count = tokens or (1 if quick else TOKENS)
         expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
-        self_test = opened.manifest.get("self_test", True) is not None
+        self_test = self_test_positions(opened.data)
         _say(
             f"{opened.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
             f"outputs at {expected.positions} positions, layout {target.layout}"
@@ -98,13 +112,34 @@ def command(
             results.append((result, found))
             if not as_json:
                 click.echo(_line(result, expected))
-        if not self_test:
+        if self_test is None:
             _say("the file holds no self-test: it was built with --no-selftest")
     if as_json:
-        report = {"quick": quick, "self_test": self_test and not quick}
+        report = {"quick": quick, "self_test": self_test is not None and not quick}
         report |= _report(opened, target, expected, results)
         click.echo(json.dumps(report, indent=2))
     _raise_on_failure(results)
+
+
+def _refuse_ignored_options() -> None:
+    """Refuse options that would have no part in what the other ones ask for."""
+    context = click.get_current_context()
+    given = {
+        name: parameter.opts[0]
+        for parameter in context.command.params
+        if (name := parameter.name) is not None
+        and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for mode, others in EXCLUDED.items():
+        if mode in given and (ignored := [given[name] for name in others if name in given]):
+            raise click.UsageError(f"{given[mode]} has no use for {', '.join(ignored)}")
+    if "against" in given and not {"checkpoint", "text"} <= given.keys():
+        raise click.UsageError("--against needs --checkpoint and --text")
+    for name in ("checkpoint", "text"):
+        if name in given and "against" not in given:
+            raise click.UsageError(f"{given[name]} is for --against transformers")
+    if {"prompt", "ids"} <= given.keys():
+        raise click.UsageError("--prompt and --ids both say what to run: give one")
 
 
 def _prompt(
@@ -112,8 +147,6 @@ def _prompt(
 ) -> list[int]:
     """Return the tokens to run: those given, those of a text, or fixed ones without tokenizer."""
     facts = bundle.manifest["model"]
-    if prompt is not None and ids is not None:
-        raise click.UsageError("--prompt and --ids both say what to run: give one")
     if ids is not None:
         refuse_unknown(ids, int(facts["vocabulary"]))
         return list(ids)

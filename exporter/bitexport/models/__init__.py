@@ -29,6 +29,7 @@ def recognise(checkpoint: Checkpoint, forced: str | None = None) -> Family:
             raise CheckpointError(
                 f"--family {forced}: there is no such family", hint=f"known: {', '.join(known)}"
             )
+        _refuse_misfit(checkpoint, known[forced])
         return known[forced]
     misfits = {name: family.misfits(checkpoint) for name, family in known.items()}
     fitting = [name for name, found in misfits.items() if not found]
@@ -49,6 +50,20 @@ def recognise(checkpoint: Checkpoint, forced: str | None = None) -> Family:
     raise CheckpointError(
         misfits[nearest][0],
         hint=f"else it would be of the family `{nearest}`: {known[nearest].summary}",
+    )
+
+
+def _refuse_misfit(checkpoint: Checkpoint, forced: Family) -> None:
+    """Refuse a family with other tensors; whatever config.json calls the model is overruled."""
+    misfits = forced.strange_tensors(checkpoint)
+    if not misfits:
+        return
+    try:
+        hint = f"leave --family out: it is read as `{recognise(checkpoint).name}`"
+    except CheckpointError:
+        hint = f"`{forced.name}` is {forced.summary}"
+    raise CheckpointError(
+        f"--family {forced.name} does not fit {checkpoint.path}: {misfits[0]}", hint=hint
     )
 
 

@@ -162,9 +162,16 @@ class BundleReport:
     weights: tuple[MatrixFacts, ...]
     tensors: tuple[TensorFacts, ...]
 
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Bits of the whole file for each weight of a matrix; None when there are no matrices."""
+        weights = sum(math.prod(matrix.shape) for matrix in self.weights)
+        return 8 * self.file_bytes / weights if weights else None
+
     def as_json(self) -> dict[str, Any]:
         """Return the facts as plain data, with the sums that properties give."""
-        said = dataclasses.asdict(self)
+        said = {**dataclasses.asdict(self), "options": self.options.chosen()}
+        said["bits_per_weight"] = self.bits_per_weight
         for entry, part in zip(said["parts"], self.parts, strict=True):
             entry["bits_per_weight"] = part.bits_per_weight
         for entry, arena in zip(said["memory"], self.memory, strict=True):

@@ -166,9 +166,7 @@ def render_page(report: BundleReport) -> str:
         "numbers stored": f"{weights:,}",
         "context": f"{last.context:,} tokens",
         f"arena, chunks of {last.chunk_rows}": _size(last.bytes),
-        "self-test prompt": f"{report.self_test.prompt_tokens} tokens"
-        if report.self_test
-        else "none",
+        "bits/weight, whole file": _bits(report.bits_per_weight),
     }
     return TEMPLATE.substitute(
         {key: escape(value) for key, value in text.items()},
@@ -280,7 +278,7 @@ def _span(layers: Sequence[int | None]) -> str:
 def _matrix_columns() -> Columns:
     return [
         ("shape", _text), ("numbers", _text), ("layout", _text), ("bits/weight", _bits),
-        ("scales", _text), ("activations", _text),
+        ("a scale for", _text), ("activations", _text),
     ]  # fmt: skip
 
 
@@ -455,7 +453,7 @@ def _number(cell: object) -> str:
 
 
 def _bits(cell: object) -> str:
-    return "" if cell is None else f"{cell:.2f}"
+    return "" if cell is None else f"{cell:.3f}"
 
 
 def _percent(cell: object) -> str:

@@ -6,14 +6,15 @@ import collections
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from bitexport.checkpoints.checkpoint import GGUF, Checkpoint, open_checkpoint
+from bitexport.checkpoints.decode import Scheme
 from bitexport.checkpoints.gguf_blocks import KINDS
 from bitexport.checkpoints.gguf_file import has_magic, read_file
 from bitexport.checkpoints.matrix import Kind
@@ -22,14 +23,28 @@ from bitexport.checkpoints.stored_tensor import StoredTensor
 from bitexport.emit.manifest import DATA, MANIFEST, open_bundle
 from bitexport.errors import BitexportError, BundleError, CheckpointError
 from bitexport.models import recognise
-from bitexport.models.parts.decoder import read_config
 from bitexport.models.parts.options import Options
+from bitexport.models.parts.shape import read_config
 from bitexport.report.matrices import matrices
 from bitexport_ref.bitx import Bitx, BitxError, check_hashes, open_bitx, provenance, self_test
 
 Facts = dict[str, Any]
 PACKED_LANES = 4
 FEW_BITS = {name for name, kind in KINDS.items() if kind in (Kind.TRITS, Kind.SIGNS)}
+READ_AS: Mapping[Scheme, str] = {
+    Scheme.DIVIDED: "packed trits, the scale divides",
+    Scheme.MULTIPLIED: "packed trits, the scale multiplies",
+    Scheme.ABSMEAN: "float masters, made trits by absmean",
+    Scheme.UNPACKED: "floats that are {-s, 0, s} already",
+    Scheme.FLOAT: "floats",
+}
+BY_TYPE = "each tensor by its own type"
+# FORMAT.md, section 2
+SECTIONS: Mapping[int, str] = {
+    1: "facts", 2: "strings", 4: "tensors", 5: "values", 6: "ops", 7: "operands", 8: "data",
+    9: "tokenizer", 10: "chat template", 11: "generation defaults", 12: "self-test",
+    13: "provenance",
+}  # fmt: skip
 GIVE = "give a checkpoint folder, a bundle, or a .gguf, .safetensors, .onnx or .bitx file"
 
 
@@ -83,7 +98,7 @@ def _family(checkpoint: Checkpoint) -> Facts:
         return {"not supported": f"{error} ({error.hint})"}
     return {
         "family": family.name,
-        "read as": found.scheme.value,
+        "read as": BY_TYPE if checkpoint.container == GGUF else READ_AS[found.scheme],
         "activations": f"{found.activations}: {found.because}",
     }
 
@@ -204,7 +219,10 @@ def _bitx(path: Path) -> Facts:
         "path": str(path),
         "minimum_runtime": bitx.min_runtime,
         "facts": dataclasses.asdict(bitx.facts),
-        "sections": [{"id": s.id, "offset": s.offset, "bytes": s.size} for s in bitx.sections],
+        "sections": [
+            {"id": s.id, "name": SECTIONS[s.id], "offset": s.offset, "bytes": s.size}
+            for s in bitx.sections
+        ],
         "ops": dict(sorted(collections.Counter(op.code.name for op in bitx.ops).items())),
         "fused": sum(1 for op in bitx.ops if op.fusion),
         "values": len(bitx.values),

@@ -20,8 +20,9 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 PRODUCTS = ("TERNARY_MATMUL", "DENSE_MATMUL", "GROUP_MATMUL")
 TABLES = ("EMBED", "GROUP_EMBED")
-TABLE = MATRIX = 1  # the operand of tables and of products that holds the weights
+MATRIX = 1  # the operand of tables and of products that holds the weights
 WEIGHT_SCALE = 2
+LAYERS = "layer"
 VECTORS: Mapping[str, str] = {"RMS_NORM": "norms", "ROPE": "tables", "RESCALE": "scales"}
 
 
@@ -31,12 +32,14 @@ class MatrixFacts:
 
     name: str
     layer: int | None
+    role: str
+    """embedding, head, both of them, or layer."""
     shape: tuple[int, ...]
     form: str
     """ternary, binary, int4, int8, f32, f16 or bf16."""
     layout: str
     scales: str
-    """How far a scale reaches; empty for floats."""
+    """What shares a scale: `matrix`, `row`, `128 columns` or `128 of a row`; empty for floats."""
     activations: str
     """What it is multiplied with; empty for a table that is only looked up."""
     bytes: int
@@ -90,21 +93,35 @@ def form_of(tensor: Tensor) -> str:
 
 def counted(all_of_them: Iterable[MatrixFacts]) -> list[str]:
     """Return one line for each kind of matrix: how many there are, and what they are."""
-    counts = collections.Counter((each.form, each.scales, each.activations) for each in all_of_them)
+    groups: dict[tuple[str, str, str], list[MatrixFacts]] = collections.defaultdict(list)
+    for each in all_of_them:
+        groups[each.form, each.scales, each.activations].append(each)
     return [
-        f"{count} {form} {'matrix' if count == 1 else 'matrices'}"
-        + (f", {scales}" if scales else "")
+        f"{len(group)} {form} matrices" * (len(group) > 1)
+        + f"{_title(group[0])} {form}" * (len(group) == 1)
+        + (f", {_scale_words(scales)}" if scales else "")
         + (f", activations {activations}" if activations else "")
-        for (form, scales, activations), count in counts.items()
+        for (form, scales, activations), group in groups.items()
     ]
+
+
+def _title(matrix: MatrixFacts) -> str:
+    return matrix.name.removesuffix(".weight") if matrix.role == LAYERS else matrix.role
+
+
+def _scale_words(scales: str) -> str:
+    """Return what shares a scale as a part of a sentence."""
+    if scales in ("matrix", "row"):
+        return {"matrix": "one scale", "row": "a scale for each row"}[scales]
+    return f"a scale for {scales.replace(' of', ' columns of')}"
 
 
 def _kind(op: str, tensor: Tensor) -> str:
     if op in TABLES:
         return "embedding"
-    form = form_of(tensor)
-    if layer_of(tensor.name) is None and form != "ternary":
+    if layer_of(tensor.name) is None:
         return "head"
+    form = form_of(tensor)
     return form if form in ("ternary", "binary", "int4", "int8") else "float"
 
 
@@ -113,12 +130,21 @@ def _matrix(bitx: Bitx, at: int, ops: list[Op], producers: Mapping[int, Op]) -> 
     found = [scale for op in ops if (scale := _scale(bitx, op)) is not None]
     products = [op for op in ops if op.code.name in PRODUCTS]
     return MatrixFacts(
-        name=tensor.name, layer=layer_of(tensor.name), shape=tensor.shape, form=form_of(tensor),
-        layout=tensor.layout.name.lower(),
+        name=tensor.name, layer=layer_of(tensor.name), role=_role(tensor, ops),
+        shape=tensor.shape, form=form_of(tensor), layout=tensor.layout.name.lower(),
         scales=_reach(found[0], ops[0], tensor) if found else "",
         activations=_activations(products[0], tensor, producers) if products else "",
         bytes=tensor.size, scale_bytes=found[0].size if found else 0,
     )  # fmt: skip
+
+
+def _role(tensor: Tensor, ops: list[Op]) -> str:
+    if layer_of(tensor.name) is not None:
+        return LAYERS
+    names = {op.code.name for op in ops}
+    roles = ["embedding"] * (not names.isdisjoint(TABLES))
+    roles += ["head"] * (not names.isdisjoint(PRODUCTS))
+    return " and ".join(roles)
 
 
 def _scale(bitx: Bitx, op: Op) -> Tensor | None:
@@ -136,8 +162,8 @@ def _reach(scale: Tensor, op: Op, tensor: Tensor) -> str:
     rows = scale.shape[-1] > 1
     if len(scale.shape) > 1 and scale.shape[0] > 1:
         group = min(op.attributes[0], tensor.shape[-1])
-        return f"a scale for {group} columns" + (" of a row" if rows else "")
-    return "a scale for each row" if rows else "one scale"
+        return f"{group} of a row" if rows else f"{group} columns"
+    return "row" if rows else "matrix"
 
 
 def _activations(op: Op, tensor: Tensor, producers: Mapping[int, Op]) -> str:

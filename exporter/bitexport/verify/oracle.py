@@ -2,7 +2,8 @@
 
 transformers opens most checkpoints itself.  Two kinds it does not: those of 1bitLLM, which came
 with a model file of their own (here transformers' BitNet, with SiLU and their names), and GGUF
-files, whose weights are dequantized here, by the `gguf` package where it knows the type.
+files, whose weights are dequantized here, by the `gguf` package where it knows the type; what order
+their rows have, transformers says.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def open_oracle(path: Path, *, double: bool = False, container: str | None = Non
     try:
         import torch
         import transformers
+        from huggingface_hub.errors import StrictDataclassError
         from transformers.utils import logging
     except ImportError as error:
         raise _missing(error) from error
@@ -100,7 +102,7 @@ def open_oracle(path: Path, *, double: bool = False, container: str | None = Non
             model = _from_1bitllm(checkpoint)
         else:
             model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, StrictDataclassError) as error:
         raise CheckpointError(f"{path}: transformers cannot load it: {error}") from error
     # PreTrainedModel.float refuses quantized models; the module's own method does the work.
     cast = torch.nn.Module.double if double else torch.nn.Module.float
@@ -143,12 +145,18 @@ def _from_1bitllm(checkpoint: Checkpoint) -> Any:
 
 def _from_gguf(checkpoint: Checkpoint) -> Any:
     """Build the model with dequantized weights; BitNet's rounding of activations is kept."""
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
+
+    # Without the order of rows that our own reading gives: a mistake there must be seen here.
+    processor = TENSOR_PROCESSORS.get(checkpoint.config["model_type"], TensorProcessor)
+    process = processor(config=dict(checkpoint.config)).process
     factors, weights = {}, {}
     for name, tensor in checkpoint.tensors.items():
+        values = _dense(dataclasses.replace(tensor, heads=0))
         if name.endswith(".weight_scale"):
-            factors[name] = _dense(tensor)
+            factors[name] = values
         else:
-            weights[name] = _dense(tensor)
+            weights[name] = process(weights=values, name=tensor.stored_as).weights
     types = {tensor.dtype for tensor in checkpoint.tensors.values()}
     trained = checkpoint.config["model_type"] == "bitnet" or types & INT8_TRAINED
     return _filled(checkpoint.config, weights | factors, "offline" if trained else None)

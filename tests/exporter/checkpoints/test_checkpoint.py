@@ -15,12 +15,13 @@ from bitexport.checkpoints.checkpoint import CONTAINERS, open_checkpoint
 from bitexport.errors import CheckpointError
 
 
-def refused(path: Path, *names: str, container: str | None = None) -> None:
+def refused(path: Path, *names: str, container: str | None = None) -> str:
     with pytest.raises(CheckpointError) as refusal:
         open_checkpoint(path, container)
     for name in (str(path), *names):
         assert name in str(refusal.value)
     assert refusal.value.hint
+    return refusal.value.hint
 
 
 @pytest.mark.parametrize("name", ["model.gguf", "ggml-model-i2_s", "model.safetensors", "a.bin"])
@@ -36,6 +37,23 @@ def test_safetensors_called_gguf_are_no_gguf(broken: Path) -> None:
     single.rename(broken / "model.gguf")
     refused(broken / "model.gguf", "no GGUF file")
     refused(broken, "neither")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_one_file_of_a_folder_is_answered_with_the_folder(broken: Path, name: str) -> None:
+    hint = refused(broken / name, "one file of a checkpoint")
+    assert hint == f"give its folder: {broken}"
+    refused(broken / "absent", "no such checkpoint folder")
+
+
+def test_a_folder_of_checkpoints_is_answered_with_their_names(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write_checkpoint(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    assert refused(tmp_path, "holds neither") == "give one of its folders: a, b"
+    (tmp_path / "c").mkdir()
+    write_model(tmp_path / "c" / "m.gguf", "llama", {})
+    assert refused(tmp_path, "holds neither") == "give one of its folders: a, b, c"
 
 
 def test_digests_of_a_gguf_are_that_of_its_file(tmp_path: Path) -> None:
@@ -59,10 +77,10 @@ def test_a_folder_with_two_containers_wants_to_be_told(broken: Path, tmp_path: P
     found = open_checkpoint(broken, "safetensors")
     assert (found.path, found.container) == (broken, "safetensors")
     assert found.config_file == broken / "config.json"
-    refused(broken, "holds no sharded safetensors", container="sharded safetensors")
+    refused(broken, "holds no sharded checkpoint", container="sharded")
     write_checkpoint(tmp_path / "sharded", shards=2)
     (broken / "model.safetensors").rename(tmp_path / "sharded" / "model.safetensors")
-    refused(tmp_path / "sharded", "as sharded safetensors and as safetensors")
+    refused(tmp_path / "sharded", "as sharded and as safetensors")
     for container in CONTAINERS[:2]:
         assert open_checkpoint(tmp_path / "sharded", container).container == container
 

@@ -54,7 +54,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_is_no_folder(tiny: Checkpoint) -> None:
-    refused(tiny.path / "config.json", "no such checkpoint folder")
+    refused(tiny.path / "config.json", "one file of a checkpoint")
 
 
 def test_a_folder_without_config_is_refused(broken: Path) -> None:

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from tests.gguf_bytes import Raw, Sizes, write_model
 
 from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from bitexport.checkpoints.decode import Scheme, linear_weights, table_weights
+from bitexport.checkpoints.decode import (
+    NotTernaryError,
+    Scheme,
+    linear_weights,
+    table_weights,
+)
 from bitexport.checkpoints.matrix import Kind
 from bitexport.checkpoints.stored_tensor import BLOCKS
 from bitexport.checkpoints.weights import Weights
@@ -114,12 +119,28 @@ def test_types_of_tables_are_widened_to_the_floats_they_stand_for(
     if dtype == "Q8_0":
         exact = d * blocks[:, 2:].view(np.int8)
         np.testing.assert_array_equal(oracle.reshape(exact.shape), exact)
-    for scheme in (Scheme.UNPACKED, Scheme.ABSMEAN):
-        with pytest.raises(CheckpointError, match=f"is {dtype}, which is neither") as refusal:
-            linear_weights(checkpoint, NAME, N, K, scheme)
-        assert refusal.value.hint
+    with pytest.raises(NotTernaryError, match=f"is {dtype}: rounded after training") as refusal:
+        linear_weights(checkpoint, NAME, N, K, Scheme.UNPACKED)
+    for way in ("--precision PATTERN=f32", "--ternarize absmean"):
+        assert way in str(refusal.value.hint)
     kept = linear_weights(checkpoint, NAME, N, K, Scheme.FLOAT)
     np.testing.assert_array_equal(kept.values.read_rows(0, N), oracle)
+
+
+@pytest.mark.parametrize("dtype", ["Q8_0", "Q4_K", "Q6_K"])
+def test_absmean_makes_trits_of_the_floats_that_blocks_stand_for(
+    tmp_path: Path, dtype: str
+) -> None:
+    data = random_blocks(dtype, lambda count: np.full(count, 0.01, np.float16))
+    oracle = gguf.dequantize(
+        np.frombuffer(data, np.uint8).reshape(N, -1), gguf.GGMLQuantizationType[dtype]
+    )
+    weights = linear_weights(holding(tmp_path, dtype, data), NAME, N, K, Scheme.ABSMEAN)
+    mean = np.abs(oracle).mean(dtype=np.float64)
+    trits = np.clip(np.rint(oracle / mean), -1, 1)
+    np.testing.assert_array_equal(weights.values.read_rows(0, N), trits)
+    assert weights.scale is not None
+    assert float(weights.scale.floats(0, 1)[0, 0]) == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_second_scale_that_is_no_number_is_refused(tmp_path: Path) -> None:

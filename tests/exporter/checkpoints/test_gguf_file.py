@@ -244,6 +244,16 @@ def test_a_file_that_breaks_a_rule_is_refused(file: Path, data: bytes, names: st
     refused(file, data, names)
 
 
+def test_the_hint_of_a_type_that_is_not_read_names_what_a_weight_may_be(file: Path) -> None:
+    file.write_bytes(gguf_bytes([], {"a": Raw(13, (1, 256), bytes(176))}))
+    with pytest.raises(CheckpointError) as refusal:
+        read_file(file)
+    assert refusal.value.hint == (
+        "this version reads F32, F16, Q4_0, Q8_0, Q4_K, Q6_K, BF16, TQ1_0, TQ2_0, I2_S, Q1_0, "
+        "Q2_0, PQ2_0"
+    )
+
+
 def test_a_tensor_twice_is_refused(file: Path) -> None:
     one = head_bytes([], {"a": ROWS})
     entry = one[24:]

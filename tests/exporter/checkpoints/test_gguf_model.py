@@ -117,6 +117,9 @@ def test_a_tensor_without_translation_is_refused(tmp_path: Path, name: str) -> N
         ({"attention__layer_norm_rms_epsilon": ("f32", 0.0)}, "expected a number above zero"),
         ({"attention__layer_norm_rms_epsilon": ("f32", float("nan"))}, "a number above zero"),
         ({"rope__scaling__type": ("str", "longrope")}, "expected none, linear or yarn"),
+        ({"rope__scaling__type": ("[f32]", [1.0, 2.0])}, "expected none, linear or yarn"),
+        ({"rope__scaling__yarn_ext_factor": ("f32", 1.0)}, "expected nothing of it beside"),
+        ({"rope__scaling__yarn_ext_factor": ("[f32]", [1.0, 2.0])}, "is an array of 2 values"),
         ({"rope__scaling__attn_factor": ("f32", 0.5)}, "`llama.rope.scaling.attn_factor` is 0.5"),
         ({"vocab_size": ("u32", 25)}, "`llama.vocab_size` is 25, expected 24"),
     ],
@@ -133,6 +136,9 @@ def test_a_key_that_does_not_fit_is_refused(
     [
         ("general.architecture", ("str", "gemma3"), "is `gemma3`, this version reads bitnet-b1.58"),
         ("split.count", ("u16", 3), "one of 3 parts"),
+        ("split.count", ("[u32]", [1, 2]), "one of an array of 2 values parts"),
+        ("general.type", ("[u32]", [1, 2]), "is an array of 2 values, not a model"),
+        ("tokenizer.ggml.eot_token_id", ("[u32]", [1, 2]), "expected the number of a token"),
         ("general.type", ("str", "adapter"), "`general.type` is 'adapter'"),
         ("prism.hadamard.block", ("u32", 128), "`prism.hadamard.block`"),
     ],
@@ -199,9 +205,23 @@ def test_linear_and_yarn_scaling_keep_their_numbers(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def with_factors(folder: Path, values: np.ndarray[Any, Any]) -> Checkpoint:
+def test_a_factor_alone_is_linear_and_one_beside_none_is_nothing(tmp_path: Path) -> None:
+    linear = {"rope_type": "linear", "factor": 4.0}
+    for name in ("rope__scaling__factor", "rope__scale_linear"):
+        factor = {name: ("f32", 4.0)}
+        assert opened(tmp_path, **factor).config["rope_scaling"] == linear
+        more = {**factor, "rope__scaling__type": ("str", "none")}
+        assert opened(tmp_path, **more).config["rope_scaling"] is None
+
+
+def with_factors(folder: Path, values: np.ndarray[Any, Any], **more: tuple[str, Any]) -> Checkpoint:
     tensors = {"rope_freqs.weight": floats(values)}
-    return open_checkpoint(write_model(folder / "m.gguf", "llama", tensors))
+    return open_checkpoint(write_model(folder / "m.gguf", "llama", tensors, **more))
+
+
+def test_divisors_beside_a_factor_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected none beside the tensor"):
+        with_factors(tmp_path, np.ones(32), rope__scaling__factor=("f32", 4.0))
 
 
 @pytest.mark.parametrize("factor", [8.0, 32.0])

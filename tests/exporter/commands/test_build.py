@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from tests.gguf_bytes import Raw, Sizes, floats, write_model
 from tests.tiny_checkpoint import (
     Checkpoint,
     Stored,
@@ -20,11 +20,11 @@ from tests.tiny_checkpoint import (
     replace_tensor,
     stored_floats,
     write_json,
+    write_tokenizer,
 )
-from tests.tiny_families import USUAL, write_family
+from tests.tiny_families import USUAL, tiny_model, write_family, write_tiny
 
 from bitexport.emit.manifest import Bundle, file_digests, open_bundle
-from bitexport.models.parts.options import Options
 
 Say = Callable[..., Result]
 Refuse = Callable[..., Result]
@@ -53,9 +53,7 @@ def test_options_are_in_the_manifest(tiny: Checkpoint, tmp_path: Path, said: Say
     assert said(*words(tiny.path, tmp_path / "out", *more)).exit_code == 0
     manifest = open_bundle(tmp_path / "out", check_files=True).manifest
     assert manifest["options"] == {
-        "embedding": "q8", "cache": "f32", "context": 32, "activations": None,
-        "head_activations": None, "precision": [], "family": None, "container": None,
-        "ternarize": None, "keep_float": False,
+        "embedding": "q8", "cache": "f32", "context": 32,
     }  # fmt: skip
     assert manifest["model"]["context"] == 32
 
@@ -71,15 +69,16 @@ def test_every_choice_is_in_manifest_and_report(
     assert result.exit_code == 0, result.output
     chosen = open_bundle(tmp_path / "out", check_files=True).manifest["options"]
     assert chosen == {
-        "embedding": "q4", "cache": "f16", "context": None, "activations": "int16",
+        "embedding": "q4", "cache": "f16", "activations": "int16",
         "head_activations": "int8", "precision": [["lm_head", "q8"], ["model.embed_*", "q4"]],
-        "family": "llama", "container": "safetensors", "ternarize": None, "keep_float": False,
+        "family": "llama", "container": "safetensors",
     }  # fmt: skip
-    assert chosen.keys() == bundles["tiny"].manifest["options"].keys()
-    assert chosen.keys() == {field.name for field in dataclasses.fields(Options)}
+    assert json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))["options"] == chosen
+    assert bundles["tiny"].manifest["options"] == {"cache": "f16"}
     report = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "lm_head=q8 model.embed_*=q4" in report
-    assert "int16: --activations int16" in report
+    assert "int16: you asked for it" in report
+    assert "activations int16: you asked for it" in result.stderr
 
 
 def test_it_says_what_it_found_and_what_it_made_of_it(tmp_path: Path, said: Say) -> None:
@@ -88,8 +87,8 @@ def test_it_says_what_it_found_and_what_it_made_of_it(tmp_path: Path, said: Say)
     for line in (
         "safetensors, family qwen3; activations int16: only the weights were quantized in training",
         "14 ternary matrices, one scale, activations int16 per token",
-        "1 int8 matrix, a scale for each row, activations int16 per token",
-        "1 f32 matrix",
+        "head int8, a scale for each row, activations int16 per token",
+        "embedding f32",
     ):
         assert f"\n{line}\n" in f"\n{result.stderr}", result.stderr
 
@@ -162,7 +161,7 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
         "`../x`"),
     "two_containers": (
         lambda p: write_json(p / "model.safetensors.index.json", {"weight_map": {}}),
-        "as sharded safetensors and as safetensors"),
+        "as sharded and as safetensors"),
     "float_model": (lambda p: edit_config(p, quantization_config=None), "float model"),
     "unknown_model_type": (lambda p: edit_config(p, model_type="gpt2"), "`gpt2`"),
     "unknown_activation": (lambda p: edit_config(p, hidden_act="gelu"), "`gelu`"),
@@ -188,6 +187,89 @@ def test_a_bad_checkpoint_is_exit_3_and_leaves_nothing(
     break_it(broken)
     refused(3, names, *words(broken, tmp_path / "new" / "out"))
     assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_a_ternary_model_is_not_ternarized_and_its_float_twin_not_built(
+    tmp_path: Path, refused: Refuse
+) -> None:
+    path = write_tiny(tmp_path / "model", tiny_model("llama"), "unpacked")
+    result = refused(
+        3, "q_proj` is ternary already", *words(path, tmp_path / "out", "--ternarize", "absmean")
+    )
+    assert "build it without --ternarize" in result.stderr
+    assert "packing" not in result.stderr
+
+
+# ---- GGUF of types that are rounded after training -------------------------------------------
+
+
+SIZES = Sizes(vocabulary=96)
+TQ2_0, Q8_0, Q4_K, Q6_K = 35, 8, 12, 14
+
+
+def blocks_of(kind: int, shape: tuple[int, int]) -> Raw:
+    """Return random blocks with small scales."""
+    weights, size, *scales = {
+        TQ2_0: (256, 66, 64), Q8_0: (32, 34, 0), Q4_K: (256, 144, 0, 2), Q6_K: (256, 210, 208),
+    }[kind]  # fmt: skip
+    draw = np.random.default_rng(shape[0])
+    blocks = draw.integers(0, 256, (shape[0] * shape[1] // weights, size), np.uint8)
+    blocks = blocks & 0x55 if kind == TQ2_0 else blocks
+    for at in scales:
+        blocks[:, at : at + 2] = np.array([2**-9], "<f2").view(np.uint8)
+    return Raw(kind, shape, blocks.tobytes())
+
+
+def write_k_quants(folder: Path, kinds: dict[str, int], usual: int) -> Path:
+    """Write a Llama whose matrices are of these types, beside a tokenizer."""
+    width, kv = SIZES.heads * SIZES.head_size, SIZES.kv_heads * SIZES.head_size
+    shapes = {
+        "attn_q": (width, SIZES.hidden), "attn_k": (kv, SIZES.hidden),
+        "attn_v": (kv, SIZES.hidden), "attn_output": (SIZES.hidden, width),
+        "ffn_gate": (SIZES.inner, SIZES.hidden), "ffn_up": (SIZES.inner, SIZES.hidden),
+        "ffn_down": (SIZES.hidden, SIZES.inner),
+    }  # fmt: skip
+    norm = floats(np.ones(SIZES.hidden))
+    tensors = {
+        f"blk.0.{name}.weight": blocks_of(kinds.get(name, usual), shape)
+        for name, shape in shapes.items()
+    }
+    tensors |= {
+        "blk.0.attn_norm.weight": norm, "blk.0.ffn_norm.weight": norm,
+        "output_norm.weight": norm, "output.weight": blocks_of(Q6_K, (96, SIZES.hidden)),
+        "token_embd.weight": blocks_of(Q4_K, (96, SIZES.hidden)),
+    }  # fmt: skip
+    folder.mkdir()
+    write_tokenizer(folder / "tokenizer.json", SIZES.vocabulary)
+    return write_model(folder / "model.gguf", "llama", tensors, SIZES)
+
+
+def test_a_float_model_in_k_quants_becomes_ternary_as_its_refusal_says(
+    tmp_path: Path, said: Say, refused: Refuse
+) -> None:
+    path = write_k_quants(tmp_path / "model", {"attn_v": Q6_K, "ffn_down": Q8_0}, Q4_K)
+    result = refused(
+        3, "is Q4_K: rounded after training, not ternary", *words(path, tmp_path / "x")
+    )
+    assert "a whole model of this type: --ternarize absmean" in result.stderr
+    made = said(*words(path, tmp_path / "out", "--ternarize", "absmean"))
+    assert made.exit_code == 0, made.output
+    assert "7 ternary matrices, one scale, activations int16 per token" in made.stderr
+    cost = open_bundle(tmp_path / "out").manifest["measured"]["ternarize"]
+    assert cost["before"] != cost["after"]
+
+
+def test_a_layer_in_a_k_quant_among_ternary_ones_is_kept_as_its_refusal_says(
+    tmp_path: Path, said: Say, refused: Refuse
+) -> None:
+    path = write_k_quants(tmp_path / "model", {"ffn_down": Q6_K}, TQ2_0)
+    result = refused(
+        3, "is Q6_K: rounded after training, not ternary", *words(path, tmp_path / "x")
+    )
+    assert "for a few layers only: --precision PATTERN=f32" in result.stderr
+    made = said(*words(path, tmp_path / "out", "--precision", "*.down_proj.weight=f32"))
+    assert made.exit_code == 0, made.output
+    assert "6 ternary matrices, one scale, activations int16 per token" in made.stderr
 
 
 def test_a_folder_that_is_missing_is_exit_3(tmp_path: Path, refused: Refuse) -> None:

@@ -13,7 +13,7 @@ from tests.tiny_checkpoint import PROMPT, Checkpoint
 from bitexport.commands import run
 from bitexport.emit.manifest import Bundle
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import Target, find_target
 from bitexport.tokenizer.text import encode, load_tokenizer
 from bitexport_ref.bitx import open_bitx, self_test
@@ -56,7 +56,7 @@ def mute(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     checkpoint = Path(shutil.copytree(tiny.path, folder / "model"))
     (checkpoint / "tokenizer.json").unlink()
     host = find_target("host")
-    return build_bundle(checkpoint, host, Options(), folder / "out", self_test=False)
+    return build_bundle(checkpoint, host, Options(), folder / "out", Wanted(self_test=False))
 
 
 def test_a_model_without_tokenizer_answers_numbers_with_numbers(

@@ -313,6 +313,44 @@ def test_an_empty_prompt_is_exit_64(host_bundle: Bundle, said: Say) -> None:
     assert result.stdout == ""
 
 
+AGAINST = ["--against", "transformers", "--checkpoint", "x", "--text", "y"]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--checkpoint", "x"], "--checkpoint is for --against transformers"),
+        (["--text", "x"], "--text is for --against transformers"),
+        ([*AGAINST, "--core", "native"], "--against has no use for --core"),
+        ([*AGAINST, "--quick"], "--against has no use for --quick"),
+        ([*AGAINST, "--prompt", "Once"], "--against has no use for --prompt"),
+        ([*AGAINST, "--replay", "x"], "--against has no use for --replay"),
+        (["--replay", "x", "--prompt", "Once"], "--replay has no use for --prompt"),
+        (["--replay", "x", "--ids", "1"], "--replay has no use for --ids"),
+        (["--replay", "x", "-n", "1", "--quick"], "--replay has no use for -n, --quick"),
+        (["--replay", "x", "--core", "native"], "--replay has no use for --core"),
+        (["--prompt", "Once", "--ids", "1"], "both say what to run"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_options_without_a_part_are_exit_64_before_anything_is_opened(
+    words: list[str], names: str, said: Say, tmp_path: Path
+) -> None:
+    result = said("verify", tmp_path / "absent", *words)
+    assert result.exit_code == 64
+    assert result.stdout == ""
+    assert names in result.stderr
+
+
+def test_a_replay_file_that_is_missing_is_said_in_a_sentence(
+    host_bundle: Bundle, refused: Refuse, tmp_path: Path
+) -> None:
+    case = tmp_path / "absent.npz"
+    words = ["verify", host_bundle.path, "--replay", case]
+    result = refused(1, f"{case}: no such replay file", *words)
+    assert "Errno" not in result.stderr
+
+
 def test_against_needs_a_checkpoint_and_a_text(host_bundle: Bundle, said: Say) -> None:
     result = said("verify", host_bundle.path, "--against", "transformers")
     assert result.exit_code == 64

@@ -16,7 +16,7 @@ from tests.tiny_checkpoint import packed, stored_floats
 from tests.tiny_families import Way, tiny_model, write_tiny
 
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport.verify.oracle import open_oracle
 from bitexport_ref.evaluator import load
@@ -62,7 +62,7 @@ def both(
     """Return the logits of the reference and of transformers."""
     bundle = build_bundle(
         path, find_target("host"), Options(cache="f32", **options), folder / "bundle",
-        compile_library=False, self_test=False,
+        Wanted(compile_library=False, self_test=False),
     )  # fmt: skip
     session = load(bundle.graph).session()
     found = session.run(np.array(TOKENS, np.int32)).logits

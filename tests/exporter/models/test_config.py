@@ -155,6 +155,21 @@ def test_layers_are_kept_as_transformers_keeps_them(patterns: list[str]) -> None
         assert found.converts(name) == should_convert_module(name, patterns), name
 
 
+@pytest.mark.parametrize("pattern", ["(?i)lm_head", "mlp.("])
+def test_a_pattern_that_is_none_is_refused(pattern: str, tmp_path: Path) -> None:
+    path = write_family(tmp_path, "llama")
+    quantization = {"quant_method": "bitnet", "modules_to_not_convert": [pattern]}
+    edit_config(path, quantization_config=quantization)
+    refused(path, "`quantization_config.modules_to_not_convert` holds", "which is no pattern")
+
+
+@pytest.mark.parametrize("types", [[], "F32", {}])
+def test_a_folder_is_no_gguf_because_it_says_so(types: object, tmp_path: Path) -> None:
+    path = write_family(tmp_path, "llama")
+    edit_config(path, quantization_config={"quant_method": "gguf", "types": types})
+    refused(path, "`quantization_config.quant_method` is `gguf`")
+
+
 def mixed(folder: Path, *, kept: list[str] | None) -> Path:
     """Write a model whose second MLP is float."""
     model = tiny_model("llama")

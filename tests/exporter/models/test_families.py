@@ -125,7 +125,39 @@ def test_a_family_can_be_forced(tmp_path: Path) -> None:
 def test_a_forced_family_still_wants_its_tensors(tmp_path: Path) -> None:
     path = write_family(tmp_path, "llama")
     edit_config(path, hidden_act="relu2")
-    refused(path, "`model.layers.0.self_attn.attn_sub_norm.weight` is missing", family="bitnet")
+    for family, tensor in (
+        ("bitnet", "mlp.ffn_sub_norm.weight"), ("qwen3", "self_attn.k_norm.weight"),
+        ("qwen2", "self_attn.k_proj.bias"),
+    ):  # fmt: skip
+        text = refused(
+            path, f"--family {family} does not fit {path}: tensor `model.layers.0.{tensor}` "
+            "is missing", family=family,
+        )  # fmt: skip
+        assert "leave --family out: it is read as `llama`" in text
+
+
+@pytest.mark.parametrize(
+    ("family", "tensor"),
+    [("qwen3", "self_attn.k_norm.weight"), ("qwen2", "self_attn.k_proj.bias")],
+)
+def test_a_forced_family_has_no_use_for_tensors_of_another(
+    family: str, tensor: str, tmp_path: Path
+) -> None:
+    path = write_family(tmp_path, family)
+    text = refused(
+        path, f"--family llama does not fit {path}: nothing in this family of models computes "
+        f"with `model.layers.0.{tensor}`", family="llama",
+    )  # fmt: skip
+    assert f"leave --family out: it is read as `{family}`" in text
+
+
+def test_a_forced_family_that_does_not_fit_what_no_family_fits_has_another_hint(
+    tmp_path: Path,
+) -> None:
+    path = write_family(tmp_path, "llama")
+    edit_config(path, model_type="falcon_e")
+    text = refused(path, "--family bitnet does not fit", family="bitnet")
+    assert "leave --family out" not in text
 
 
 def test_a_family_that_does_not_exist_is_refused(tmp_path: Path) -> None:
@@ -165,7 +197,7 @@ def test_unpacked_floats_of_a_model_trained_as_bitnet_get_int8(tmp_path: Path) -
     path = write_tiny(tmp_path, tiny_model("llama", is_bitnet_config=True), "unpacked")
     facts = build(path)[1]
     assert facts.activations == "int8"
-    assert "is_bitnet_config" in facts.activations_because
+    assert facts.activations_because == "as BitNet was trained"
 
 
 def test_a_binary_matrix_is_stored_in_one_bit(tmp_path: Path) -> None:

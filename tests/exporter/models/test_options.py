@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.exporter.models.graphs import build, contents, ops, refused
-from tests.tiny_checkpoint import Stored, stored_floats
+from tests.tiny_checkpoint import Stored, edit_config, replace_tensor, stored_floats
 from tests.tiny_families import Tiny, Way, tiny_model, write_family, write_tiny
 
 from bitexport.checkpoints.matrix import Kind
-from bitexport.models.parts.options import ActivationKind, Form
+from bitexport.models.parts.options import ActivationKind, Form, Options
 from bitexport.models.parts.stored import stored_matrices
+from bitexport.report.inspect import inspect
 
 KINDS: dict[Form, Kind] = {
     "f32": Kind.FLOAT, "f16": Kind.FLOAT16, "bf16": Kind.BFLOAT16, "q8": Kind.INT8,
@@ -47,7 +49,7 @@ def test_each_kind_of_activations_is_its_ops(
         assert found[op] == expected.get(op, 0), op
     facts = build(path, activations=activations)[1]
     assert facts.activations == activations
-    assert facts.activations_because == f"--activations {activations}"
+    assert facts.activations_because == "you asked for it"
 
 
 def test_int4_is_for_the_inputs_of_a_block_and_int8_for_its_outputs(tmp_path: Path) -> None:
@@ -138,10 +140,18 @@ def test_the_embedding_option_is_for_table_and_head(tmp_path: Path) -> None:
     assert kind_of(path, "lm_head", embedding="q4", precision=(("lm_*", "q8"),)) is Kind.INT8
 
 
+@pytest.mark.parametrize("pattern", ["lm_head.weight", "lm_*.weight", "*head", "lm_head*"])
+def test_a_pattern_may_name_the_tensor_as_inspect_prints_it(pattern: str, tmp_path: Path) -> None:
+    path = mixed(tmp_path)
+    assert "lm_head.weight" in {tensor["name"] for tensor in inspect(path)["tensors"]}
+    assert kind_of(path, "lm_head", precision=((pattern, "q8"),)) is Kind.INT8
+    refused(path, "no matrix of", precision=(("lm_head.bias", "q8"),))
+
+
 def test_the_last_pattern_that_matches_wins(tmp_path: Path) -> None:
     path = mixed(tmp_path)
     precision = (("model.layers.1.mlp.*p_proj", "q8"), ("*.up_proj", "q4"))
-    refused(path, "`model.layers.0.mlp.up_proj` is stored as trits", precision=precision)
+    refused(path, "`model.layers.0.mlp.up_proj` is trits in this model", precision=precision)
     precision = (("model.layers.1.mlp.[ud]*", "q8"), ("model.layers.1.mlp.up_proj", "q4"))
     assert kind_of(path, "model.layers.1.mlp.up_proj", precision=precision) is Kind.INT4
     assert kind_of(path, "model.layers.1.mlp.down_proj", precision=precision) is Kind.INT8
@@ -158,8 +168,8 @@ def test_an_int8_layer_keeps_whole_rows_where_others_have_groups(tmp_path: Path)
     [
         ((("model.layers.7.*", "q8"),), "--precision model.layers.7.*=q8"),
         ((("mlp", "q8"),), "--precision mlp=q8"),
-        ((("*", "q8"),), "is stored as trits"),
-        ((("model.layers.0.mlp.up_proj", "f32"),), "`model.layers.0.mlp.up_proj` is stored as tr"),
+        ((("*", "q8"),), "is trits in this model"),
+        ((("model.layers.0.mlp.up_proj", "f32"),), "`model.layers.0.mlp.up_proj` is trits in"),
         ((("lm_head", "f16"),), "`lm_head.weight` is BF16; as f16 it would lose bits"),
     ],
 )
@@ -188,7 +198,15 @@ def test_a_float_layer_among_unpacked_ones_is_kept_where_precision_says_so(tmp_p
     refused(path, f"`{name}.weight` is not ternary")
     assert kind_of(path, name, precision=((name, "f32"),)) is Kind.FLOAT
     ternary = "model.layers.0.mlp.down_proj"
-    refused(path, f"`{ternary}` is stored as trits", precision=(("*.down_proj", "f32"),))
+    refused(path, f"`{ternary}` is trits in this model", precision=(("*.down_proj", "f32"),))
+
+
+def test_a_scale_beside_floats_is_never_guessed_at(tmp_path: Path) -> None:
+    """The model's own code ignores it; which way it would go, nothing says."""
+    name = "model.layers.0.mlp.up_proj"
+    more = {f"{name}.weight_scale": stored_floats(np.float32([8]), "F32")}
+    path = write_tiny(tmp_path, tiny_model("llama"), "unpacked", more=more)
+    refused(path, f"nothing in this family of models computes with `{name}.weight_scale`")
 
 
 # ---- ternarize -------------------------------------------------------------------------------
@@ -203,7 +221,19 @@ def test_a_float_model_becomes_ternary_by_absmean(family: str, tmp_path: Path) -
         assert stored[f"{name}.weight"].matrix.kind is Kind.TRITS
     assert stored["lm_head.weight"].matrix.kind is Kind.FLOAT
     facts = build(path, ternarize="absmean")[1]
-    assert facts.activations == "int16"
+    assert facts.activations == ("int8" if family == "bitnet" else "int16")
+    edit_config(path, is_bitnet_config=True)
+    assert build(path, ternarize="absmean")[1].activations == "int8"
+
+
+def test_some_layers_of_a_float_model_may_stay_finer(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path, tiny_model("llama"), "float")
+    precision = (("*.down_proj", "q8"), ("model.layers.0.mlp.up_proj", "f32"))
+    stored = stored_matrices(build(path, ternarize="absmean", precision=precision)[0])
+    kinds = {name: matrix.matrix.kind for name, matrix in stored.items()}
+    assert kinds["model.layers.1.mlp.down_proj.weight"] is Kind.INT8
+    assert kinds["model.layers.0.mlp.up_proj.weight"] is Kind.FLOAT
+    assert kinds["model.layers.1.mlp.up_proj.weight"] is Kind.TRITS
 
 
 def test_the_float_twin_has_the_same_graph_but_for_its_products(tmp_path: Path) -> None:
@@ -224,5 +254,30 @@ def test_the_float_twin_has_the_same_graph_but_for_its_products(tmp_path: Path) 
 )  # fmt: skip
 def test_a_ternary_model_is_not_ternarized_again(family: str, way: Way, tmp_path: Path) -> None:
     path = write_tiny(tmp_path, tiny_model(family), way)
-    text = refused(path, "ternary", ternarize="absmean")
-    assert "without --ternarize" in text
+    for asked in ({"ternarize": "absmean"}, {"keep_float": True}):
+        text = refused(path, "ternary", **asked)
+        assert "without --ternarize" in text
+
+
+def test_what_was_chosen_is_all_that_is_listed() -> None:
+    assert Options().chosen() == {"cache": "f16"}
+    options = Options(embedding="q8", precision=(("lm_head", "q4"),), keep_float=True)
+    assert options.chosen() == {
+        "embedding": "q8", "precision": (("lm_head", "q4"),), "cache": "f16",
+    }  # fmt: skip
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    assert Options(**{**defaults, "context": 4}).chosen() == {"cache": "f16", "context": 4}
+
+
+@pytest.mark.parametrize("fault", ["missing", "not_a_number"])
+def test_a_damaged_layer_is_not_taken_for_floats(fault: str, tmp_path: Path) -> None:
+    """Only a layer without structure is a float one: other faults are said."""
+    name = "model.layers.0.self_attn.q_proj"
+    path = write_tiny(tmp_path, tiny_model("llama"), "unpacked")
+    if fault == "missing":
+        replace_tensor(path, f"{name}.weight", None)
+    else:
+        replace_tensor(path, f"{name}.weight", stored_floats(np.full((64, 64), np.nan), "F32"))
+    said = {"missing": "is missing", "not_a_number": "holds a NaN"}[fault]
+    refused(path, f"`{name}.weight`", said, precision=((name, "f32"),))
+    refused(path, f"`{name}.weight`", said, ternarize="absmean")

@@ -20,7 +20,7 @@ from bitexport.cli import main
 from bitexport.emit.manifest import file_digests, open_bundle
 from bitexport.errors import OutputError
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import Built, build_bundle
+from bitexport.package.bundle import Built, Wanted, build_bundle
 from bitexport.passes.plan_memory import arena_bytes, slot_bytes
 from bitexport.paths import runtime_root
 from bitexport.report.bundle import BundleReport, contexts, describe
@@ -97,8 +97,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             return report_files(seen[-1][1])
 
         build_bundle(
-            checkpoint, find_target(target), Options(**options), folder, compile_library=False,
-            describe=describe_it,
+            checkpoint, find_target(target), Options(**options), folder,
+            Wanted(compile_library=False, describe=describe_it),
         )  # fmt: skip
         return Described(*seen[0], folder)
 
@@ -321,7 +321,7 @@ def test_a_report_that_cannot_be_written_leaves_no_bundle(tiny: Checkpoint, tmp_
 
     with pytest.raises(OutputError, match="cannot be written"):
         build_bundle(
-            tiny.path, find_target("arm64"), Options(), tmp_path / "out", compile_library=False,
-            describe=too_long,
+            tiny.path, find_target("arm64"), Options(), tmp_path / "out",
+            Wanted(compile_library=False, describe=too_long),
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []

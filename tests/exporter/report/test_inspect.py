@@ -11,7 +11,7 @@ import onnx
 import pytest
 from tests.gguf_bytes import Raw, write_model
 from tests.tiny_checkpoint import Checkpoint, edit_config
-from tests.tiny_families import USUAL, write_family
+from tests.tiny_families import USUAL, Way, tiny_model, write_family, write_tiny
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError
@@ -71,6 +71,12 @@ def test_a_bundle_is_its_manifest_its_files_and_its_sections(bundles: dict[str, 
     assert facts["files"].keys() == bundle.manifest["files"].keys()
     sections = [section.id for section in open_bitx(bundle.data).sections]
     assert [section["id"] for section in facts["sections"]] == sections
+    assert [section["name"] for section in facts["sections"]] == [
+        "facts", "strings", "tensors", "values", "ops", "operands", "data", "self-test",
+        "provenance",
+    ]  # fmt: skip
+    assert facts["options"] == {"cache": "f16"}
+    assert "options:\n  cache: f16\n" in render(facts)
 
 
 @pytest.mark.parametrize("fault", ["flipped", "cut", "missing"])
@@ -119,6 +125,22 @@ def test_a_checkpoint_says_its_container_and_family(family: str, tmp_path: Path)
     assert (facts["container"], facts["family"]) == ("safetensors", family)
     assert facts["activations"].startswith("int16: " if family == "qwen3" else "int8: ")
     assert "not supported" not in facts
+
+
+@pytest.mark.parametrize(
+    ("family", "way", "words"),
+    [
+        ("llama", "divided", "packed trits, the scale divides"),
+        ("bitnet", "multiplied", "packed trits, the scale multiplies"),
+        ("bitnet_llama", "masters", "float masters, made trits by absmean"),
+        ("llama", "unpacked", "floats that are {-s, 0, s} already"),
+    ],
+)
+def test_how_a_checkpoint_is_read_is_said_in_words(
+    family: str, way: Way, words: str, tmp_path: Path
+) -> None:
+    facts = inspect(write_tiny(tmp_path, tiny_model(family), way))
+    assert facts["read as"] == words
 
 
 @pytest.mark.parametrize(

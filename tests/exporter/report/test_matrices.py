@@ -14,7 +14,7 @@ from tests.tiny_families import Tiny, Way, tiny_model, write_family, write_tiny
 
 from bitexport.emit.manifest import DATA
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.report.bundle import BundleReport, describe
 from bitexport.report.html import render_page
 from bitexport.report.inspect import inspect
@@ -33,8 +33,8 @@ def built(path: Path, folder: Path, **options: Any) -> BundleReport:
         return {}
 
     build_bundle(
-        path, find_target("host"), Options(**options), folder, compile_library=False,
-        self_test=False, describe=keep,
+        path, find_target("host"), Options(**options), folder,
+        Wanted(compile_library=False, self_test=False, describe=keep),
     )  # fmt: skip
     return seen[0]
 
@@ -46,10 +46,10 @@ def found(path: Path, folder: Path, **options: Any) -> dict[str, MatrixFacts]:
 @pytest.mark.parametrize(
     ("activations", "said", "scales"),
     [
-        ("int8", "int8 per token", "one scale"),
-        ("int16", "int16 per token", "one scale"),
-        ("int4", "int4 per token", "one scale"),
-        ("int8-group", "int8 per 64 columns", "one scale"),
+        ("int8", "int8 per token", "matrix"),
+        ("int16", "int16 per token", "matrix"),
+        ("int4", "int4 per token", "matrix"),
+        ("int8-group", "int8 per 64 columns", "matrix"),
     ],
 )
 def test_activations_are_those_that_the_product_reads(
@@ -78,8 +78,8 @@ def test_a_table_that_is_only_looked_up_has_no_activations(tmp_path: Path) -> No
     ("form", "scales", "activations", "bits"),
     [
         ("f32", "", "f32", 32.0),
-        ("q8", "a scale for each row", "int8 per token", 8 + 32 / 64),
-        ("q4", "a scale for 32 columns of a row", "int8 per token", 4 + 16 / 32),
+        ("q8", "row", "int8 per token", 8 + 32 / 64),
+        ("q4", "32 of a row", "int8 per token", 4 + 16 / 32),
     ],
 )
 def test_a_head_is_what_was_asked_for(
@@ -94,10 +94,10 @@ def test_a_head_is_what_was_asked_for(
 @pytest.mark.parametrize(
     ("scales", "said"),
     [
-        (np.full((128, 1), 0.5), "one scale"),
-        (np.repeat([[0.5], [0.25]], 64, 0), "a scale for each row"),
-        (np.repeat([[0.5, 0.25]], 128, 0), "a scale for 64 columns"),
-        (2.0 ** -np.arange(256).reshape(128, 2) % 7, "a scale for 64 columns of a row"),
+        (np.full((128, 1), 0.5), "matrix"),
+        (np.repeat([[0.5], [0.25]], 64, 0), "row"),
+        (np.repeat([[0.5, 0.25]], 128, 0), "64 columns"),
+        (2.0 ** -np.arange(256).reshape(128, 2) % 7, "64 of a row"),
     ],
     ids=["tensor", "row_blocks", "column_blocks", "groups"],
 )
@@ -140,11 +140,11 @@ def test_mixed_precision_is_counted_and_shown_by_layer(tmp_path: Path) -> None:
     path = mixed(tmp_path / "model")
     report = built(path, tmp_path / "out", precision=(("model.layers.3.mlp.*", "q4"),))
     assert counted(report.weights) == [
-        "1 f32 matrix",
+        "embedding f32",
         "22 ternary matrices, one scale, activations int8 per token",
         "3 bf16 matrices, activations f32",
         "3 int4 matrices, a scale for 32 columns of a row, activations int8 per token",
-        "1 f32 matrix, activations f32",
+        "head f32, activations f32",
     ]
     parts = {part.name: part for part in report.parts}
     assert parts["int4"].bytes == sum(m.bytes for m in report.weights if m.form == "int4")
@@ -153,10 +153,49 @@ def test_mixed_precision_is_counted_and_shown_by_layer(tmp_path: Path) -> None:
     page = render_page(report)
     assert "<td>1 to 2</td><td><code>mlp.up_proj</code></td>" in page
     assert "<td>3</td><td><code>mlp.up_proj</code></td><td>[96, 64]</td><td>int4</td>" in page
+    assert '<td>q4r</td><td class="n">4.500</td><td>32 of a row</td>' in page
     said = json.loads(json.dumps(report.as_json()))["weights"]
     assert [matrix["bits_per_weight"] for matrix in said] == [
         matrix.bits_per_weight for matrix in report.weights
     ]
+
+
+def test_one_matrix_of_its_kind_is_called_by_its_name(tmp_path: Path) -> None:
+    path = write_family(tmp_path / "model", "llama", tied=True)
+    report = built(path, tmp_path / "out", activations="int16")
+    assert counted(report.weights) == [
+        "embedding and head f32, activations f32",
+        "14 ternary matrices, one scale, activations int16 per token",
+    ]
+    path = mixed(tmp_path / "mixed")
+    precision = ((UP.replace("layers.1", "layers.0"), "q8"),)
+    lines = counted(built(path, tmp_path / "out2", precision=precision).weights)
+    name = "model.layers.0.mlp.up_proj"
+    assert f"{name} int8, a scale for each row, activations int8 per token" in lines
+
+
+def test_a_ternary_head_is_a_head(tmp_path: Path) -> None:
+    path = write_tiny(
+        tmp_path / "model", tiny_model("llama"), "online",
+        quantization={"modules_to_not_convert": ["nothing"]},
+    )  # fmt: skip
+    report = built(path, tmp_path / "out")
+    (head,) = (matrix for matrix in report.weights if matrix.name == "lm_head.weight")
+    assert (head.form, head.role) == ("ternary", "head")
+    parts = {part.name: part for part in report.parts}
+    assert parts["head"].bytes == head.bytes
+    layers = sum(matrix.bytes for matrix in report.weights if matrix.role == "layer")
+    assert parts["ternary"].bytes == layers
+
+
+def test_the_bits_of_the_whole_file_are_shown(tmp_path: Path) -> None:
+    report = built(write_family(tmp_path / "model", "llama"), tmp_path / "out")
+    weights = sum(math.prod(matrix.shape) for matrix in report.weights)
+    size = (tmp_path / "out" / DATA).stat().st_size
+    assert report.bits_per_weight == 8 * size / weights
+    assert report.as_json()["bits_per_weight"] == report.bits_per_weight
+    tile = f"<dt>bits/weight, whole file</dt><dd>{8 * size / weights:.3f}</dd>"
+    assert tile in render_page(report)
 
 
 def test_a_file_says_the_same_as_the_report_of_its_build(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from bitexport.checkpoints.matrix import Kind, Matrix
+from bitexport.checkpoints.matrix import FLOAT_NAMES, Kind, Matrix
 from bitexport.checkpoints.weights import Weights
 from bitexport.errors import CheckpointError
 from bitexport.models.parts.options import ActivationKind
 from bitexport.models.parts.stored import StoredMatrix, attach, widened
 from bitexport.ops import DOMAIN, DOMAIN_VERSION, IR_VERSION, ONNX_OPSET, Type, apply, typed_value
 
-FLOATS = {Kind.FLOAT: "F32", Kind.FLOAT16: "F16", Kind.BFLOAT16: "Bf16"}
 GROUP = 128
 """Columns that share a scale of activations where the weights do not say how many."""
 SMALLEST_GROUP, LARGEST_GROUP, GROUP_STEP = 16, 4096, 16
@@ -137,7 +136,7 @@ class Layer:
         """Return W x, with the integers that it takes of x."""
         op = self.builder.op
         if self.scale is None:
-            return op(f"DenseMatMul{FLOATS[self.kind]}", [x.value, self.weight], output)
+            return op(f"DenseMatMul{FLOAT_NAMES[self.kind].suffix}", [x.value, self.weight], output)
         if self.group:
             return self._group_product(x, output, activations)
         if activations == "int8-group":
@@ -199,7 +198,7 @@ class EmbeddingTable:
         """Return one row per token."""
         layer, op = self.layer, self.builder.op
         if layer.scale is None:
-            return op(f"Embed{FLOATS[layer.kind]}", [ids, layer.weight], output)
+            return op(f"Embed{FLOAT_NAMES[layer.kind].suffix}", [ids, layer.weight], output)
         inputs = [ids, layer.weight, layer.scale]
         if layer.kind is Kind.INT8:
             return op("EmbedQ8", inputs, output)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitexport.checkpoints.checkpoint import Checkpoint
+from bitexport.checkpoints.checkpoint import GGUF, Checkpoint
 from bitexport.checkpoints.decode import Scheme
 from bitexport.errors import CheckpointError
 from bitexport.models.parts.options import ActivationKind, Options
@@ -33,6 +33,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "embedding_multiplier": (1,),
     "final_logit_softcapping": (),
     "input_bits": (8,),
+    "is_causal": (True,),
     "logit_scale": (1,),
     "logits_scaling": (1,),
     "no_rope_layers": ([],),
@@ -45,6 +46,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "rope_interleaved": (False,),
     "scale_depth": (),
     "scale_emb": (1,),
+    "use_bidirectional_attention": (False,),
     "use_mrope": (False,),
     "use_qk_norm": (False,),
     "weight_bits": (1,),
@@ -55,6 +57,7 @@ ROPE_KEYS = frozenset({
     "rope_theta", "rope_type", "truncate", "type",
 })  # fmt: skip
 HEAD = "lm_head"
+AS_BITNET = "as BitNet was trained"
 WEIGHT_ONLY = "only the weights were quantized in training"
 
 
@@ -177,10 +180,8 @@ class Quantization:
 
     def converts(self, name: str) -> bool:
         """Whether a layer is quantized (transformers, `should_convert_module`)."""
-        boundary = r"(?:(?<=\.)|(?=\.|$))"
         return not any(
-            re.match(rf"(?:{key}){boundary}", name) or name.endswith(key)
-            for key in self.not_converted
+            re.match(_module(key), name) or name.endswith(key) for key in self.not_converted
         )
 
 
@@ -194,31 +195,34 @@ def read_quantization(
     """
     said = said_in(checkpoint)
     part = said.part("quantization_config")
-    in_gguf = part is not None and part.get("quant_method") == "gguf"
+    in_gguf = checkpoint.container == GGUF
+    trained = trained or said.get("is_bitnet_config") is True
     if options.ternarize or options.keep_float:
-        found = _of_floats(
-            said, options, (part is None or in_gguf) and floats is not Scheme.ABSMEAN
-        )
+        is_float_model = (part is None or in_gguf) and floats is not Scheme.ABSMEAN
+        found = _of_floats(said, options, trained, is_float_model=is_float_model)
     elif part is None:
         found = _unquantized(said, floats, trained)
     else:
         found = _in_gguf(part, trained) if in_gguf else _bitnet(part)
     if options.activations:
-        asked = f"--activations {options.activations}"
-        found = dataclasses.replace(found, activations=options.activations, because=asked)
+        because = "you asked for it"
+        found = dataclasses.replace(found, activations=options.activations, because=because)
     return found
 
 
-def _of_floats(said: Said, options: Options, is_float_model: bool) -> Quantization:
+def _of_floats(
+    said: Said, options: Options, trained: bool, *, is_float_model: bool
+) -> Quantization:
     if not is_float_model:
         raise CheckpointError(
             f"{said.where}: this model was trained ternary: there is nothing to ternarize",
             hint="build it without --ternarize",
         )
-    return Quantization(
-        scheme=Scheme.FLOAT if options.keep_float else Scheme.ABSMEAN, activations="int16",
-        because="the model was trained without quantized activations",
-    )  # fmt: skip
+    scheme = Scheme.FLOAT if options.keep_float else Scheme.ABSMEAN
+    if trained:
+        return Quantization(scheme=scheme, activations="int8", because=AS_BITNET)
+    why = "the model was trained without quantized activations"
+    return Quantization(scheme=scheme, activations="int16", because=why)
 
 
 def _unquantized(said: Said, floats: Scheme | None, trained: bool) -> Quantization:
@@ -228,9 +232,8 @@ def _unquantized(said: Said, floats: Scheme | None, trained: bool) -> Quantizati
             "not a ternary one",
             hint=TERNARIZE,
         )
-    if trained or said.get("is_bitnet_config") is True:
-        said_so = "as `is_bitnet_config` says that it" if not trained else "as BitNet"
-        return Quantization(scheme=floats, activations="int8", because=f"{said_so} was trained")
+    if trained:
+        return Quantization(scheme=floats, activations="int8", because=AS_BITNET)
     return Quantization(scheme=floats, activations="int16", because=WEIGHT_ONLY)
 
 
@@ -238,7 +241,7 @@ def _in_gguf(part: Said, trained: bool) -> Quantization:
     """GGUF tensors carry their own type; I2_S is BitNet's, and so are its activations."""
     types = part.get("types", {})
     if trained or "I2_S" in types.values():
-        why = "as BitNet was trained" if trained else "I2_S holds models trained as BitNet"
+        why = AS_BITNET if trained else "I2_S holds models trained as BitNet"
         return Quantization(scheme=Scheme.UNPACKED, activations="int8", because=why)
     return Quantization(scheme=Scheme.UNPACKED, activations="int16", because=WEIGHT_ONLY)
 
@@ -257,7 +260,7 @@ def _bitnet(part: Said) -> Quantization:
         raise part.refused("modules_to_not_convert", kept, ("a list of names",))
     for key in kept:
         try:
-            re.compile(key)
+            re.compile(_module(key))
         except re.error as error:
             raise CheckpointError(
                 f"{part.where}: `{part.prefix}modules_to_not_convert` holds {key!r}, "
@@ -269,6 +272,11 @@ def _bitnet(part: Said) -> Quantization:
         because=f"as {linear} of `quantization_config` was trained",
         norm_epsilon=part.number("rms_norm_eps", 1e-6) if part.flag("use_rms_norm") else None,
     )  # fmt: skip
+
+
+def _module(key: str) -> str:
+    """Return the pattern of a module and of those inside it."""
+    return rf"(?:{key})(?:(?<=\.)|(?=\.|$))"
 
 
 # ---- rope ------------------------------------------------------------------------------------

@@ -3,77 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from bitexport.checkpoints.checkpoint import Checkpoint
-from bitexport.checkpoints.decode import Scheme, float_vector, linear_weights, table_weights
+from bitexport.checkpoints.decode import (
+    NotTernaryError,
+    Scheme,
+    float_vector,
+    linear_weights,
+    table_weights,
+)
 from bitexport.checkpoints.matrix import Kind, Matrix
 from bitexport.checkpoints.stored_tensor import StoredTensor
 from bitexport.checkpoints.weights import Weights
 from bitexport.errors import CheckpointError
-from bitexport.models.parts import q4, q8
 from bitexport.models.parts.builder import Activations, EmbeddingTable, GraphBuilder
-from bitexport.models.parts.config import (
-    HEAD,
-    Quantization,
-    Said,
-    read_quantization,
-    read_rope,
-    refuse_unknown_computations,
-    refuse_windows,
-    said_in,
-)
-from bitexport.models.parts.facts import Facts
-from bitexport.models.parts.family import Family, Gate
-from bitexport.models.parts.options import ActivationKind, Form, Options
-from bitexport.models.parts.rope_tables import Frequencies, Rope, frequencies, rope_tables
-from bitexport.models.parts.stored import widened
+from bitexport.models.parts.config import HEAD
+from bitexport.models.parts.facts import Facts, facts_of
+from bitexport.models.parts.family import Family
+from bitexport.models.parts.options import ActivationKind, Options
+from bitexport.models.parts.precision import Precision
+from bitexport.models.parts.rope_tables import Frequencies, frequencies, rope_tables
+from bitexport.models.parts.shape import Config, read_config
 from bitexport.ops import Type
 
-MOST_END_TOKENS = 4
-MOST_COLUMNS = 131056  # of an exact sum (NUMERICS.md, section 4)
 LARGEST_ANGLE = 1 << 19  # of a specified sine (NUMERICS.md, section 5)
-LAYER = re.compile(r"model\.layers\.\d+\.")
 EMBEDDING = "model.embed_tokens"
 OUTPUTS = ("o_proj", "down_proj")
-FLOAT_FORMS: Mapping[Kind, Form] = {
-    Kind.FLOAT: "f32", Kind.FLOAT16: "f16", Kind.BFLOAT16: "bf16",
-}  # fmt: skip
-STORED_AS: Mapping[Kind, str] = {
-    Kind.FLOAT: "F32", Kind.FLOAT16: "F16", Kind.BFLOAT16: "BF16",
-}  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """What shapes the graph of one checkpoint."""
-
-    vocabulary: int
-    hidden: int
-    inner: int
-    layers: int
-    heads: int
-    kv_heads: int
-    size: int
-    context: int
-    epsilon: float
-    gate: Gate
-    tied: bool
-    biased: frozenset[str]
-    rope: Rope
-    quantization: Quantization
-
-    @property
-    def head_activations(self) -> ActivationKind:
-        """What a head of small integers multiplies where the user does not say."""
-        return "int16" if self.quantization.activations == "int16" else "int8"
+FEW_BITS: Mapping[Kind, str] = {Kind.TRITS: "ternary", Kind.SIGNS: "binary", Kind.INT4: "int4"}
 
 
 def build_decoder(
@@ -81,89 +42,18 @@ def build_decoder(
 ) -> tuple[ir.Model, Facts]:
     """Build the unfused graph of one decoder, layer by layer."""
     config = read_config(checkpoint, family, options)
-    tensors = _Noted(checkpoint.tensors)
-    noted = dataclasses.replace(checkpoint, tensors=tensors)
-    decoder = _Decoder(noted, family, config, options)
-    if options.ternarize:
+    decoder = _Decoder(checkpoint, family, config, options)
+    if options.ternarize or options.keep_float:
         decoder.refuse_ternary()
     model = decoder.build()
-    leftovers = checkpoint.tensors.keys() - tensors.taken
+    leftovers = checkpoint.tensors.keys() - decoder.tensors.taken
     if leftovers:
         tensor = checkpoint.tensors[min(leftovers)]
         raise CheckpointError(
             f"{tensor.file}: nothing in this family of models computes with `{tensor.name}`",
             hint="it is refused, never left out; is config.json that of the weights?",
         )
-    return model, _facts(checkpoint, family, config)
-
-
-def read_config(checkpoint: Checkpoint, family: Family, options: Options) -> Config:
-    """Check that every key says something that is computed exactly, and read the sizes."""
-    said = said_in(checkpoint)
-    refuse_unknown_computations(said)
-    gate = said.one_of("hidden_act", tuple(family.gates))
-    biased = set(family.biased)
-    for key, projections in family.bias_keys.items():
-        biased |= set(projections) if said.flag(key) else set()
-    heads = said.integer("num_attention_heads")
-    hidden = said.integer("hidden_size")
-    positions = said.integer("max_position_embeddings")
-    size = said.integer("head_dim", family.head_size or hidden // heads)
-    context = options.context or positions
-    config = Config(
-        vocabulary=said.integer("vocab_size"),
-        hidden=hidden,
-        inner=said.integer("intermediate_size"),
-        layers=said.integer("num_hidden_layers"),
-        heads=heads,
-        kv_heads=said.integer("num_key_value_heads", heads),
-        size=size,
-        context=context,
-        epsilon=said.number("rms_norm_eps", family.epsilon),
-        gate=family.gates[gate],
-        tied=said.flag("tie_word_embeddings"),
-        biased=frozenset(biased),
-        rope=read_rope(said, positions, family.rope_base),
-        quantization=read_quantization(checkpoint, options, family.floats, family.trained_int8),
-    )
-    _check_sizes(checkpoint, said, config)
-    if config.context > positions:
-        raise CheckpointError(
-            f"{said.where}: the model was made for {positions} positions, not {config.context}",
-            hint=f"use --context {positions} or less",
-        )
-    if family.windows:
-        refuse_windows(said, config.layers, context)
-    if config.tied and config.quantization.converts(HEAD):
-        raise CheckpointError(
-            f"{said.where}: `quantization_config.modules_to_not_convert` does not name `{HEAD}`: "
-            "the head would quantize the table that embeds the tokens, which is not computed here",
-            hint=f"name `{HEAD}` there if the model was trained so",
-        )
-    return config
-
-
-def _check_sizes(checkpoint: Checkpoint, said: Said, config: Config) -> None:
-    """Refuse sizes that do not fit together, are not those of the weights, or are too large."""
-    if config.heads % config.kv_heads or config.size % 2:
-        raise CheckpointError(
-            f"{said.where}: {config.heads} heads, {config.kv_heads} key/value heads of size "
-            f"{config.size} do not fit together",
-            hint="query heads share key/value heads evenly, and a head has two halves",
-        )
-    found = {name.split(".")[2] for name in checkpoint.tensors if LAYER.match(name)}
-    if len(found) != config.layers:
-        raise CheckpointError(
-            f"{said.where}: `num_hidden_layers` is {config.layers}, "
-            f"the weights have {len(found)} layers",
-            hint="configuration and weights belong to different models",
-        )
-    widest = max(config.hidden, config.inner, config.heads * config.size)
-    if widest > MOST_COLUMNS:
-        raise CheckpointError(
-            f"{said.where}: a matrix has {widest} columns, exact sums hold {MOST_COLUMNS}",
-            hint="such a model cannot be exported",
-        )
+    return model, facts_of(checkpoint, family, config)
 
 
 class _Decoder:
@@ -172,8 +62,10 @@ class _Decoder:
     def __init__(
         self, checkpoint: Checkpoint, family: Family, config: Config, options: Options
     ) -> None:
-        self.checkpoint, self.family, self.config = checkpoint, family, config
-        self.options, self.chosen = options, _Precision(checkpoint, options)
+        self.tensors, self.unnoted = _Noted(checkpoint.tensors), checkpoint
+        self.checkpoint = dataclasses.replace(checkpoint, tensors=self.tensors)
+        self.family, self.config = family, config
+        self.options, self.chosen = options, Precision(checkpoint, options)
         self.low_bit = 0
         cache = ir.DataType.FLOAT16 if options.cache == "f16" else ir.DataType.FLOAT
         past = Type(cache, ("batch", config.kv_heads, "past", config.size))
@@ -325,27 +217,30 @@ class _Decoder:
         """Return a linear layer as the checkpoint stores it, or as the user asks for floats."""
         quantization, form = self.config.quantization, self.chosen.form(name)
         scheme = quantization.scheme if quantization.converts(name) else Scheme.FLOAT
-        if form and scheme is Scheme.UNPACKED:
-            scheme = Scheme.FLOAT if self.is_float(name, n, k) else scheme
+        if form and scheme is Scheme.UNPACKED and self.found(name, n, k) is None:
+            scheme = Scheme.FLOAT
+        if form and self.options.ternarize:
+            scheme = Scheme.FLOAT
         weights = linear_weights(self.checkpoint, name, n, k, scheme)
         self.low_bit += not weights.is_float
         return self.chosen.apply(weights, name, form)
 
     def refuse_ternary(self) -> None:
-        """Refuse a model whose weights are ternary already, by its first matrix."""
+        """Refuse a model whose weights have few bits already, by its first matrix."""
         config, name = self.config, "model.layers.0.self_attn.q_proj"
-        if not self.is_float(name, config.heads * config.size, config.hidden):
+        kind = self.found(name, config.heads * config.size, config.hidden)
+        if kind is not None:
             raise CheckpointError(
-                f"{self.checkpoint.path}: `{name}` is ternary already",
+                f"{self.checkpoint.path}: `{name}` is {FEW_BITS[kind]} already",
                 hint="build it without --ternarize",
             )
 
-    def is_float(self, name: str, n: int, k: int) -> bool:
-        """Whether the numbers of a layer are no {-s, 0, s}."""
+    def found(self, name: str, n: int, k: int) -> Kind | None:
+        """Return what the numbers of a layer are found to be, None if they are floats."""
         try:
-            return linear_weights(self.checkpoint, name, n, k, Scheme.UNPACKED).is_float
-        except CheckpointError:
-            return True
+            return linear_weights(self.unnoted, name, n, k, Scheme.UNPACKED).values.kind
+        except NotTernaryError:
+            return None
 
     def bias(self, name: str, n: int, weights: Weights) -> Matrix:
         """Return a bias; AutoBitLinear multiplies it with the scale of the weights too."""
@@ -402,56 +297,6 @@ class _Decoder:
         return self.builder.op("AppendCache", [past, x], f"present.{layer}.{part}", heads=heads)
 
 
-class _Precision:
-    """The forms that the user asks for, matrix by matrix."""
-
-    def __init__(self, checkpoint: Checkpoint, options: Options) -> None:
-        self.checkpoint, self.patterns = checkpoint, options.precision
-        self.used: set[str] = set()
-
-    def form(self, name: str) -> Form | None:
-        """Return what is asked of a matrix; the last pattern that matches wins."""
-        matching = [(p, form) for p, form in self.patterns if fnmatch.fnmatchcase(name, p)]
-        self.used |= {pattern for pattern, _ in matching}
-        return matching[-1][1] if matching else None
-
-    def apply(self, weights: Weights, name: str, form: Form | None) -> Weights:
-        """Return float weights in a form; other weights are what the model was trained with."""
-        if form is None:
-            return weights
-        if not weights.is_float:
-            raise CheckpointError(
-                f"{self.checkpoint.path}: `{name}` is stored as {weights.values.kind.value}, "
-                f"not as floats: it is not made {form}",
-                hint="weights of few bits are kept as they were trained; --precision and "
-                "--embedding are for floats",
-            )
-        matrix = weights.values
-        if form == "q8":
-            return q8.quantized(matrix)
-        if form == "q4":
-            return q4.quantized(matrix)
-        if form == "f32":
-            return Weights(values=widened(matrix))
-        if FLOAT_FORMS[matrix.kind] != form:
-            raise CheckpointError(
-                f"{self.checkpoint.path}: `{name}.weight` is {STORED_AS[matrix.kind]}; "
-                f"as {form} it would lose bits",
-                hint="f32 is exact; q8 and q4 are measured by `verify --against`",
-            )
-        return weights
-
-    def refuse_unused(self) -> None:
-        """Refuse a pattern that names no matrix."""
-        for pattern, form in self.patterns:
-            if pattern not in self.used:
-                raise CheckpointError(
-                    f"--precision {pattern}={form}: no matrix of {self.checkpoint.path} has "
-                    "such a name",
-                    hint="names are those of `bitexport inspect`: model.layers.0.mlp.*, lm_head",
-                )
-
-
 class _Noted(Mapping[str, StoredTensor]):
     """Tensors by name, and which of them were taken."""
 
@@ -470,35 +315,3 @@ class _Noted(Mapping[str, StoredTensor]):
 
     def __len__(self) -> int:
         return len(self.tensors)
-
-
-def _facts(checkpoint: Checkpoint, family: Family, config: Config) -> Facts:
-    said, where = checkpoint.config, checkpoint.config_file
-    bos, ends = said.get("bos_token_id"), said.get("eos_token_id")
-    eos: list[Any] = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    for token in [*eos, *([] if bos is None else [bos])]:
-        if type(token) is not int or not 0 <= token < config.vocabulary:
-            raise CheckpointError(
-                f"{where}: special token {token!r} is not below "
-                f"{config.vocabulary}, the size of the vocabulary",
-                hint="`bos_token_id` and `eos_token_id` are tokens of the model",
-            )
-    if len(eos) > MOST_END_TOKENS:
-        raise CheckpointError(
-            f"{where}: `eos_token_id` names {len(eos)} tokens, at most {MOST_END_TOKENS} are kept",
-            hint="name the ones that a text ends with",
-        )
-    name = str(said.get("_name_or_path") or checkpoint.path.resolve().name)
-    if not name.isprintable():
-        raise CheckpointError(
-            f"{where}: `_name_or_path` {name!r} cannot be printed",
-            hint="the model is called by this name; give it a plain one",
-        )
-    return Facts(
-        name=name, family=family.name,
-        vocabulary=config.vocabulary, context=config.context, hidden=config.hidden,
-        layers=config.layers, heads=config.heads, kv_heads=config.kv_heads,
-        head_size=config.size, bos=bos, eos=tuple(eos), tokens="input_ids", logits="logits",
-        container=checkpoint.container, activations=config.quantization.activations,
-        activations_because=config.quantization.because,
-    )  # fmt: skip

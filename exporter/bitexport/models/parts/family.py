@@ -11,7 +11,8 @@ from bitexport.checkpoints.checkpoint import Checkpoint
 from bitexport.checkpoints.decode import Scheme
 
 Gate = Literal["relu2", "silu"]
-FIRST_LAYER_NORM = re.compile(r"model\.layers\.0\.((?:\w+\.)?\w*(?:norm|_ln))\.weight")
+FIRST_LAYER = re.compile(r"model\.layers\.0\.((?:\w+\.)?\w*(?:(?:norm|_ln)\.weight|_proj\.bias))")
+PARTS = ("self_attn", "mlp")
 COMMON_NORMS = frozenset({"input_layernorm", "post_attention_layernorm"})
 
 
@@ -67,15 +68,20 @@ class Family:
         if isinstance(classes, list) and not set(map(str, classes)) & set(self.architectures):
             names = ", ".join(map(str, classes))
             found.append(f"{where}: architectures `{names}` is not `{self.architectures[0]}`")
-        matches = map(FIRST_LAYER_NORM.fullmatch, checkpoint.tensors)
-        there = {match[1] for match in matches if match} - {"rms_norm"}
-        found += [
-            f"{checkpoint.path}: tensor `model.layers.0.{name}.weight` is missing"
-            for name in sorted(self.norms - there)
-        ]
-        found += [
-            f"{checkpoint.path}: nothing in this family of models computes with "
-            f"`model.layers.0.{name}.weight`"
-            for name in sorted(there - self.norms)
-        ]
+        found += [f"{checkpoint.path}: {misfit}" for misfit in self.strange_tensors(checkpoint)]
         return tuple(found)
+
+    def strange_tensors(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return what the first layer lacks of this family, then what it has beside it."""
+        matches = map(FIRST_LAYER.fullmatch, checkpoint.tensors)
+        there = {match[1] for match in matches if match} - {"rms_norm.weight"}
+        wanted = {f"{norm}.weight" for norm in self.norms}
+        wanted |= {f"self_attn.{projection}.bias" for projection in self.biased}
+        keys = [names for key, names in self.bias_keys.items() if checkpoint.config.get(key)]
+        may_be = {f"{part}.{name}.bias" for names in keys for name in names for part in PARTS}
+        missing = (f"tensor `model.layers.0.{name}` is missing" for name in sorted(wanted - there))
+        strange = (
+            f"nothing in this family of models computes with `model.layers.0.{name}`"
+            for name in sorted(there - wanted - may_be)
+        )
+        return (*missing, *strange)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 Form = Literal["f32", "f16", "bf16", "q8", "q4"]
 """How a matrix is stored that is float in the checkpoint; q8 and q4: NUMERICS.md, section 7."""
@@ -35,3 +35,9 @@ class Options:
     """Make trits of the linear layers of a float model."""
     keep_float: bool = False
     """Leave them float: the twin that --ternarize is measured against."""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return what was chosen by name; without what the checkpoint decides."""
+        fields = dataclasses.asdict(self)
+        del fields["keep_float"]
+        return {name: value for name, value in fields.items() if value not in (None, ())}
