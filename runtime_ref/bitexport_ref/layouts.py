@@ -92,11 +92,6 @@ class PackedMatrix:
         self.kept: F32 | None = None
         self._packed = packed
 
-    @property
-    def kept_bytes(self) -> int:
-        """How many bytes `keep` takes."""
-        return self.shape[0] * self.shape[1] * np.dtype(np.float32).itemsize
-
     def keep(self) -> None:
         """Hold the whole matrix as floats, which products then use."""
         self.kept = self[:].astype(np.float32)
@@ -133,16 +128,6 @@ class PackedMatrix:
         return weights.reshape(-1, k)[start - skipped : max(start, stop) - skipped]
 
 
-def unpack_p2r(packed: NDArray[np.uint8], *, n: int, k: int) -> S8:
-    """Undo layout p2r: (N * K / 4) bytes -> (n, k)."""
-    return PackedMatrix(packed, P2R, n=n, k=k)[:]
-
-
-def unpack_b1r(packed: NDArray[np.uint8], *, n: int, k: int) -> S8:
-    """Undo layout b1r: (N * K / 8) bytes -> (n, k)."""
-    return PackedMatrix(packed, B1R, n=n, k=k)[:]
-
-
-def unpack_q4r(packed: NDArray[np.uint8], *, n: int, k: int) -> S8:
-    """Undo layout q4r: (N * K / 2) bytes -> (n, k)."""
-    return PackedMatrix(packed, Q4R, n=n, k=k)[:]
+def unpack(packed: NDArray[np.uint8], layout: Layout, *, n: int, k: int) -> S8:
+    """Undo a layout: its bytes -> (n, k)."""
+    return PackedMatrix(packed, layout, n=n, k=k)[:]

@@ -46,6 +46,8 @@ NAMES = {
 }
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # what a token is
 
+Place = tuple[int, tuple[int, ...], int]
+"""Of a tensor: the number of its type, its shape, its bytes."""
 Value = bool | int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
 
@@ -68,19 +70,32 @@ def write_gguf(
     path: Path, metadata: Mapping[str, Value], tensors: Mapping[str, GgufTensor]
 ) -> None:
     """Write a sound file."""
-    head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(metadata))]
+    places = {
+        name: (tensor.type_number, tensor.shape, len(tensor.data))
+        for name, tensor in tensors.items()
+    }
+    body = [tensor.data + padding(len(tensor.data)) for tensor in tensors.values()]
+    path.write_bytes(head(metadata, places) + b"".join(body))
+
+
+def head(metadata: Mapping[str, Value], tensors: Mapping[str, Place]) -> bytes:
+    """Return what stands before the data: the tensors follow in order, each with its padding."""
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(metadata))]
     for key, value in metadata.items():
         kind, data = _value(value)
-        head += [_string(key), struct.pack("<I", kind), data]
-    at, body = 0, []
-    for name, tensor in tensors.items():
-        rank = len(tensor.shape)
-        head += [_string(name), struct.pack(f"<I{rank}Q", rank, *reversed(tensor.shape))]
-        head += [struct.pack("<IQ", tensor.type_number, at)]
-        body.append(tensor.data + bytes(-len(tensor.data) % ALIGNMENT))
-        at += len(body[-1])
-    start = b"".join(head)
-    path.write_bytes(start + bytes(-len(start) % ALIGNMENT) + b"".join(body))
+        parts += [_string(key), struct.pack("<I", kind), data]
+    at = 0
+    for name, (type_number, shape, size) in tensors.items():
+        parts += [_string(name), struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))]
+        parts += [struct.pack("<IQ", type_number, at)]
+        at += size + len(padding(size))
+    whole = b"".join(parts)
+    return whole + padding(len(whole))
+
+
+def padding(size: int) -> bytes:
+    """Return what follows so many bytes, up to where the next tensor may begin."""
+    return bytes(-size % ALIGNMENT)
 
 
 def _string(text: str) -> bytes:

@@ -11,7 +11,7 @@ from tests.tiny_checkpoint import RAGGED, Checkpoint, Shape, write_checkpoint
 
 from bitexport.emit.manifest import Bundle
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 
 
@@ -54,7 +54,11 @@ def bundles(
     folder = tmp_path_factory.mktemp("bundles")
     return {
         name: build_bundle(
-            checkpoint.path, find_target("arm64"), Options(), folder / name, compile_library=False
+            checkpoint.path,
+            find_target("arm64"),
+            Options(),
+            folder / name,
+            Wanted(compile_library=False),
         )
         for name, checkpoint in (("tiny", tiny), ("ragged", ragged))
     }

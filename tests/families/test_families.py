@@ -22,11 +22,11 @@ from tests.families.trained import HELD_OUT, SAMPLES, trained
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import Target, find_target
 from bitexport.toolchain.compile import Library, build_runner
 from bitexport.verify.cores import Machine, verify_core
-from bitexport.verify.expected import compute_expected, load_reference
+from bitexport.verify.expected import compute_expected, load_reference, self_test_positions
 from bitexport.verify.fidelity import compare_logits, read_windows
 from bitexport.verify.oracle import open_oracle
 
@@ -100,7 +100,8 @@ def test_it_verifies_bit_for_bit(
         bundle, target = build(row, checkpoint, name), find_target(name)
         expected = compute_expected(load_reference(bundle.graph), PROMPT, GENERATED)
         device = Machine(target, runners(target, bundle), bundle.data)
-        found = verify_core(device, core, expected, lambda _: None)
+        tested = self_test_positions(bundle.data)
+        found = verify_core(device, core, expected, lambda _: None, self_test=tested)
         assert found.passed, (found.failure, found.problem)
         assert set(found.seen) == set(target.expected_isas(core))
 
@@ -142,7 +143,7 @@ def test_the_default_activations_of_weight_only_models_diverge_least(
     for kind in (None, "int16", "int8-group", "int8", "int4"):
         bundle = build_bundle(
             checkpoint, find_target("host"), Options(activations=kind),
-            tmp_path / str(kind), compile_library=False,
+            tmp_path / str(kind), Wanted(compile_library=False),
         )  # fmt: skip
         windows = read_windows(HELD_OUT, bundle)[:FEW_STORIES]
         reference = load_reference(bundle.graph)

@@ -17,7 +17,7 @@ from tests.families.containers import (
 from tests.families.trained import HELD_OUT, trained
 
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport.verify.expected import load_reference
 from bitexport.verify.fidelity import read_windows
@@ -29,7 +29,7 @@ def logits(model: str, write: Write, folder: Path) -> np.ndarray:
     """Return the bits of the logits of a story, by the reference."""
     checkpoint = write(trained(model), folder / "checkpoint")
     bundle = build_bundle(
-        checkpoint, find_target("host"), Options(), folder / "out", compile_library=False
+        checkpoint, find_target("host"), Options(), folder / "out", Wanted(compile_library=False)
     )
     (story, *_) = read_windows(HELD_OUT, bundle)
     made = load_reference(bundle.graph).session().run(np.array(story, np.int32), trace=False)

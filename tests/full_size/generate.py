@@ -13,10 +13,11 @@ import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 import numpy as np
+from samples.families import gguf_file
 
 PIECE_BYTES = 4 << 20
 """How much is made and written at a time; a multiple of every block of a format."""
@@ -24,10 +25,7 @@ PIECE_BYTES = 4 << 20
 TRIT_BYTES = np.array(
     [b for b in range(256) if all(b >> shift & 3 != 3 for shift in (0, 2, 4, 6))], np.uint8
 )
-GGUF_ALIGNMENT = 32
-GGML_F32, GGML_Q1_0 = 0, 41
 Q1_0_BLOCK, Q1_0_BYTES = 128, 18
-U32, F32, STRING, ARRAY = 4, 6, 8, 9
 
 Size = TypeVar("Size")
 Content = Literal["trits", "bfloat16", "ones", "signs", "divisor", "factor"]
@@ -296,33 +294,21 @@ def _write_tokenizer(path: Path, vocabulary: int) -> None:
 
 # ---- GGUF ------------------------------------------------------------------------------------
 
-BLOCK_NAMES = {
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm", "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-}  # fmt: skip
-
-
-def _gguf_name(name: str) -> str:
-    if name == "model.norm":
-        return "output_norm.weight"
-    _, _, layer, rest = name.split(".", 3)
-    return f"blk.{layer}.{BLOCK_NAMES[rest]}.weight"
-
 
 def _gguf_tensors(model: Model) -> list[Tensor]:
     """Return the tensors of a Bonsai file: everything Q1_0 but the norms."""
     table = (model.vocabulary, model.hidden)
-    matrices = {"token_embd.weight": table, "output.weight": table}
-    matrices |= {_gguf_name(name): size for name, size in model.matrices().items()}
-    tensors = [
-        Tensor(name, "Q1_0", (n, k), n * k // Q1_0_BLOCK * Q1_0_BYTES, "signs")
+    matrices = {"model.embed_tokens": table, "lm_head": table, **model.matrices()}
+    signs = [
+        Tensor(_gguf_name(name), "Q1_0", (n, k), n * k // Q1_0_BLOCK * Q1_0_BYTES, "signs")
         for name, (n, k) in matrices.items()
     ]
     norms = model.norms().items()
-    return tensors + [Tensor(_gguf_name(n), "F32", (size,), 4 * size, "ones") for n, size in norms]
+    return signs + [Tensor(_gguf_name(n), "F32", (size,), 4 * size, "ones") for n, size in norms]
+
+
+def _gguf_name(name: str) -> str:
+    return gguf_file.gguf_name(f"{name}.weight")
 
 
 def _gguf_facts(model: Model) -> Mapping[str, Any]:
@@ -343,54 +329,16 @@ def _gguf_facts(model: Model) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _gguf_value(value: Any) -> bytes:
-    """Return a metadata value, its type in front."""
-    match value:
-        case int():
-            return struct.pack("<II", U32, value)
-        case float():
-            return struct.pack("<If", F32, value)
-        case str():
-            return struct.pack("<I", STRING) + _gguf_string(value)
-        case list():
-            head = struct.pack("<IIQ", ARRAY, STRING, len(value))
-            return head + b"".join(map(_gguf_string, value))
-    raise TypeError(value)
-
-
-def _gguf_string(text: str) -> bytes:
-    raw = text.encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
 def _write_gguf(path: Path, model: Model) -> None:
-    """Write GGUF version 3 (ggml, docs/gguf.md); the first dimension of a tensor is its columns."""
-    tensors, facts = _gguf_tensors(model), _gguf_facts(model)
-    head = bytearray(struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(facts)))
-    for key, value in facts.items():
-        head += _gguf_string(key) + _gguf_value(value)
-    at = 0
-    for tensor in tensors:
-        kind = GGML_Q1_0 if tensor.dtype == "Q1_0" else GGML_F32
-        head += _gguf_string(tensor.name) + struct.pack("<I", len(tensor.shape))
-        head += struct.pack(f"<{len(tensor.shape)}Q", *reversed(tensor.shape))
-        head += struct.pack("<IQ", kind, at)
-        at += _aligned(tensor.nbytes)
-    rng = np.random.default_rng(0)
+    """Write a GGUF a piece at a time."""
+    tensors, rng = _gguf_tensors(model), np.random.default_rng(0)
+    kinds = {"Q1_0": gguf_file.Q1_0, "F32": gguf_file.F32}
+    places = {t.name: (kinds[t.dtype], t.shape, t.nbytes) for t in tensors}
     with path.open("wb") as file:
-        file.write(head)
-        _pad(file, len(head))
+        file.write(gguf_file.head(_gguf_facts(model), places))
         for tensor in tensors:
             file.writelines(_pieces(tensor, rng))
-            _pad(file, tensor.nbytes)
-
-
-def _pad(file: BinaryIO, size: int) -> None:
-    file.write(bytes(_aligned(size) - size))
-
-
-def _aligned(size: int) -> int:
-    return -(-size // GGUF_ALIGNMENT) * GGUF_ALIGNMENT
+            file.write(gguf_file.padding(tensor.nbytes))
 
 
 @click.command()

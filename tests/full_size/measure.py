@@ -29,8 +29,8 @@ from tests.full_size.generate import MODELS, TOYS, Model, generate
 from bitexport.cli import main as bitexport
 from bitexport.emit.manifest import DATA
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
-from bitexport.package.progress import Advance, Progress
+from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.progress import Advance, Silent
 from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
 from bitexport.targets import find_target
@@ -71,7 +71,7 @@ class VerifyCost:
     passed: bool
 
 
-class Recorder(Progress):
+class Recorder(Silent):
     """Notes how long each stage took, and the peak of memory when the self-test begins."""
 
     def __init__(self) -> None:
@@ -103,8 +103,8 @@ def build(checkpoint: Path, target: str, output: Path) -> BuildCost:
     """Build in this process and say what it took."""
     recorder, start = Recorder(), time.monotonic()
     build_bundle(
-        checkpoint, find_target(target), Options(), output, progress=recorder,
-        describe=lambda built: report_files(describe(built)),
+        checkpoint, find_target(target), Options(), output,
+        Wanted(progress=recorder, describe=lambda built: report_files(describe(built))),
     )  # fmt: skip
     seconds = {**recorder.seconds, "build": time.monotonic() - start}
     seconds["build"] -= seconds["self-test"]

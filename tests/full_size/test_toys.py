@@ -16,11 +16,11 @@ from tests.full_size.measure import main, measure, size_of
 from bitexport.emit.manifest import Bundle
 from bitexport.layouts import b1r, p2r
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport_ref.bitx import open_bitx, self_test, tensor_bytes
 
-GENERATED = {"2b4t": "safetensors", "llama3-8b": "sharded safetensors", "bonsai-8b": "gguf"}
+GENERATED = {"2b4t": "safetensors", "llama3-8b": "sharded", "bonsai-8b": "gguf"}
 FAMILIES = {"2b4t": "bitnet", "llama3-8b": "llama", "bonsai-8b": "qwen3"}
 
 
@@ -41,7 +41,7 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle
     """Return a bundle, source only; only to be read."""
     output = tmp_path_factory.mktemp("toy") / "bundle"
     return build_bundle(
-        checkpoint, find_target("host"), Options(), output, compile_library=False
+        checkpoint, find_target("host"), Options(), output, Wanted(compile_library=False)
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from bitexport_ref.digests import extend_all
 from bitexport_ref.errors import BadOperand, ContextFull, NotFinite, ReferenceFailure, TokenOutside
 from bitexport_ref.evaluator import ReferenceModel, greedy, load
-from bitexport_ref.layouts import PackedMatrix, unpack_b1r, unpack_p2r
+from bitexport_ref.layouts import LAYOUTS, PackedMatrix, unpack
 
 TOKENS = np.random.default_rng(3).integers(0, 19, 23).astype(np.int32)
 CHUNKINGS = {"whole": [23], "one by one": [1] * 23, "uneven": [1, 7, 2, 13], "late": [22, 1]}
@@ -173,7 +173,6 @@ def test_two_products_in_one_pass_are_the_two_alone(table, language_model):
 
 
 MATRICES = {"wide": ("P2R", 32, 16), "long": ("P2R", 16, 32), "signs": ("B1R", 16, 32)}
-UNPACK = {"P2R": unpack_p2r, "B1R": unpack_b1r}
 
 
 def save_products(writer, folder, weight, inputs=()):
@@ -191,12 +190,17 @@ def save_products(writer, folder, weight, inputs=()):
     )
 
 
+def row_sums(packed, layout, n, k):
+    """Return the sums of the rows of a packed matrix."""
+    return unpack(packed, LAYOUTS[layout.lower()], n=n, k=k).sum(axis=1).tolist()
+
+
 def assert_products(model, packed, **inputs):
     """Check every product of ones: the sums of the rows."""
     ones = {f"{name}.q": np.ones((1, k), np.int8) for name, (_, _, k) in MATRICES.items()}
     for name, sums in model.run_network({**ones, **inputs}).items():
         layout, n, k = MATRICES[name]
-        assert sums[0].tolist() == UNPACK[layout](packed, n=n, k=k).sum(axis=1).tolist()
+        assert sums[0].tolist() == row_sums(packed, layout, n, k)
 
 
 def random_packed(seed):

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 
 ROOMS = ("exporter", "runtime_ref", "targets")
 SECONDS = 240
+MISMATCH = 4
+"""What `build` and `verify` exit with when two readers, or two runs, do not agree."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +99,56 @@ def copy_tool(repository: Path, root: Path, edits: Sequence[Edit]) -> Tree:
     for edit in edits:
         edit.apply(root)
     return Tree(root, Done(0, "", ""))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """A bug that makes bits differ, and where they must be found to differ first."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    op: str
+    output: str
+    position: int = 0
+    way: str = "op by op, chunks of 9, 1 thread"
+    target: str = "host"
+    core: str = "native"
+    equal: tuple[str, ...] = ()
+    sample: str = ""
+    """The model that has the op, a folder of samples/families; else the random checkpoint."""
+    options: tuple[str, ...] = ()
+
+
+def assert_named(tree: Tree, bug: Wrong, prompt: str) -> None:
+    """Verify a broken tree: the op is named, and a file brings the difference back."""
+    assert tree.built.code == 0, tree.built.err
+    done = tree.verify(*bug.equal, bug.core, prompt=prompt)
+    assert done.code == MISMATCH, done.out + done.err
+    for core in bug.equal:
+        assert done.report["cores"][core]["passed"]
+    found = done.report["cores"][bug.core]
+    seen = found["explanation"]
+    assert not found["passed"]
+    assert seen, done.err
+    place = [seen[key] for key in ("op_type", "name", "position", "way")]
+    assert place == [bug.op, bug.output, bug.position, bug.way], place
+
+    first = f"first difference on {bug.core} ({bug.way}): position {bug.position}, "
+    assert first in done.err
+    assert f"first at index {seen['index']}" in done.err
+    assert seen["expected_hex"] != seen["observed_hex"]
+    assert seen["ulp"] > 0
+
+    printed = done.err.partition("replay with: ")[2].partition("\n")[0]
+    name, *words = shlex.split(printed)
+    assert (name, words) == (
+        "bitexport", ["verify", str(tree.bundle), "--replay", seen["replay"]],
+    )  # fmt: skip
+    again = tree.command(*words)
+    assert again.code == MISMATCH
+    assert first in again.err
+    assert f"reference {seen['expected']} ({seen['expected_hex']})" in again.err
+    assert f"device {seen['observed']} ({seen['observed_hex']})" in said(again.err)
 
 
 def said(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.families.trained import SAMPLES
 from tests.tiny_checkpoint import (
     Shape,
     packed,
@@ -51,11 +52,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(
     repository: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Tree]:
-    """Return a function that copies the tool, edits the copy, and builds the checkpoint with it."""
+    """Return a function that copies the tool, edits the copy, and builds a checkpoint with it.
 
-    def copy_and_build(edits: Sequence[Edit], target: str, *options: str) -> Tree:
+    The checkpoint is the one above, or a model of samples/families by the name of its folder.
+    """
+
+    def copy_and_build(edits: Sequence[Edit], target: str, *options: str, sample: str = "") -> Tree:
         tree = copy_tool(repository, tmp_path_factory.mktemp("tree"), edits)
-        words = ("build", str(checkpoint), "--target", target, "-o", "bundle", *options)
+        model = SAMPLES / "families" / sample if sample else checkpoint
+        words = ("build", str(model), "--target", target, "-o", "bundle", *options)
         return dataclasses.replace(tree, built=tree.command(*words))
 
     return copy_and_build

@@ -26,6 +26,7 @@ EXPECTED = Expected(
     digests=(("e0", "e1"), ("l0", "l1")),
 )
 DIGESTS = {(0, 0): "e0", (0, 1): "e1", (1, 0): "l0", (1, 1): "l1"}
+SELF_TEST = 18  # positions
 CORES = [(target, core) for target in load_targets().values() for core in target.cores]
 
 
@@ -56,7 +57,7 @@ class Device:
 
 
 def verify_core(device: Any) -> CoreResult:
-    return verify(device, "cortex-a76", EXPECTED, lambda text: None)
+    return verify(device, "cortex-a76", EXPECTED, lambda text: None, self_test=SELF_TEST)
 
 
 @pytest.fixture
@@ -81,7 +82,9 @@ def test_a_quick_check_runs_twice_with_all_threads_and_asks_for_no_self_test(
     target: Target,
 ) -> None:
     device = Device(target)
-    result = verify(device, "cortex-a76", EXPECTED, lambda text: None, quick=True)
+    result = verify(
+        device, "cortex-a76", EXPECTED, lambda text: None, quick=True, self_test=SELF_TEST
+    )
     assert result.passed
     assert (result.runs, result.seen) == (2, ("dotprod",))
     assert [("--trace" in words, "--isa" in words) for words in device.asked] == [
@@ -89,7 +92,22 @@ def test_a_quick_check_runs_twice_with_all_threads_and_asks_for_no_self_test(
     ]  # fmt: skip
     for words in device.asked:
         assert words[words.index("--threads") + 1] == "2"
-        assert words[words.index("--context") + 1] == str(EXPECTED.positions)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_no_session_has_room_for_more_positions_than_are_run(target: Target, quick: bool) -> None:
+    device = Device(target)
+    verify(device, "cortex-a76", EXPECTED, lambda text: None, quick=quick, self_test=SELF_TEST)
+    rooms = {"--self-test" in words: words[words.index("--context") + 1] for words in device.asked}
+    assert rooms.pop(False) == str(EXPECTED.positions)
+    assert rooms == ({} if quick else {True: str(SELF_TEST)})
+
+
+def test_a_board_runs_its_self_test_in_the_session_that_the_build_promised() -> None:
+    device = Device(load_targets()["cortex-m4"], available=("scalar",))
+    result = verify(device, "mps2-an386", EXPECTED, lambda text: None, self_test=SELF_TEST)
+    assert result.passed
+    assert device.asked[-1] == ["--check-hashes", "--self-test"]
 
 
 def test_a_quick_check_still_misses_an_instruction_set(target: Target) -> None:
@@ -101,7 +119,7 @@ def test_a_quick_check_still_misses_an_instruction_set(target: Target) -> None:
 
 def test_a_file_without_self_test_is_not_asked_for_one(target: Target) -> None:
     device = Device(target, self_test="never")
-    result = verify(device, "cortex-a76", EXPECTED, lambda text: None, self_test=False)
+    result = verify(device, "cortex-a76", EXPECTED, lambda text: None, self_test=None)
     assert result.passed
     assert not any("--self-test" in words for words in device.asked)
 

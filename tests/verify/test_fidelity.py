@@ -11,7 +11,7 @@ from tests.families.trained import read_gguf
 
 from bitexport.errors import CheckpointError
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport.verify.expected import load_reference
 from bitexport.verify.fidelity import (
@@ -41,7 +41,11 @@ def measure(
     options: Options, oracles: tuple[Oracle, Oracle], folder: Path, stories: int
 ) -> tuple[EndToEnd, list[OpAgreement]]:
     bundle = build_bundle(
-        SAMPLE / "model", find_target("host"), options, folder / "out", compile_library=False
+        SAMPLE / "model",
+        find_target("host"),
+        options,
+        folder / "out",
+        Wanted(compile_library=False),
     )
     model = load_reference(bundle.graph)
     windows = read_windows(SAMPLE / "held-out.txt", bundle)[:stories]
@@ -104,7 +108,11 @@ def test_the_default_numerics_stay_close(oracles: tuple[Oracle, Oracle], tmp_pat
 def test_another_scale_would_be_seen(oracles: tuple[Oracle, Oracle], tmp_path: Path) -> None:
     """The measure can fail: a norm that is one percent off is far outside."""
     bundle = build_bundle(
-        SAMPLE / "model", find_target("host"), Options(), tmp_path / "out", compile_library=False
+        SAMPLE / "model",
+        find_target("host"),
+        Options(),
+        tmp_path / "out",
+        Wanted(compile_library=False),
     )
     model = load_reference(bundle.graph)
     name = "model.layers.0.input_layernorm.weight"

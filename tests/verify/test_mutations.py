@@ -8,22 +8,23 @@ the difference back.
 What no comparison of bits can see is not here: codes clipped to [-127, 127] (the scale
 127 / max |x| never makes -128), the eight lanes of a sum turned (the tree stays the same tree), and
 a slower kernel that computes the same.
+
+What only some families have is in test_mutations_of_families.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.verify.broken_tool import Edit, Tree, said
+from tests.verify.broken_tool import MISMATCH, Edit, Tree, Wrong, assert_named, said
 
 Build = Callable[..., Tree]
 
-MISMATCH, BAD_BUNDLE = 4, 1
+BAD_BUNDLE = 1
 PROMPT = "w10 upon w0 a w1 time , there was"
 EVEN_AT, TIES_AT, LAST = 2, 4, 8
 """Where the prompt has the token of equal numbers, that of ties, and where it ends."""
@@ -62,22 +63,6 @@ NEON_INT16 = Edit(
 """,
 )
 CONTRACTION = Edit("targets/flags.toml", '"-ffp-contract=off"', '"-ffp-contract=fast"')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Wrong:
-    """A bug that makes bits differ, and where they must be found to differ first."""
-
-    name: str
-    edits: tuple[Edit, ...]
-    op: str
-    output: str
-    position: int = 0
-    way: str = "op by op, chunks of 9, 1 thread"
-    target: str = "host"
-    core: str = "native"
-    equal: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
 
 
 WRONG = (
@@ -414,35 +399,7 @@ def test_the_copy_that_nobody_broke_is_equal(target: str, sound: Callable[[str],
 
 @pytest.mark.parametrize("bug", WRONG, ids=lambda bug: bug.name.replace(" ", "-"))
 def test_the_first_differing_op_is_named(bug: Wrong, build: Build) -> None:
-    tree = build(bug.edits, bug.target, *bug.options)
-    assert tree.built.code == 0, tree.built.err
-    done = tree.verify(*bug.equal, bug.core, prompt=PROMPT)
-    assert done.code == MISMATCH, done.out + done.err
-    for core in bug.equal:
-        assert done.report["cores"][core]["passed"]
-    found = done.report["cores"][bug.core]
-    seen = found["explanation"]
-    assert not found["passed"]
-    assert seen, done.err
-    assert (seen["op_type"], seen["name"]) == (bug.op, bug.output)
-    assert (seen["position"], seen["way"]) == (bug.position, bug.way)
-
-    first = f"first difference on {bug.core} ({bug.way}): position {bug.position}, "
-    assert first in done.err
-    assert f"first at index {seen['index']}" in done.err
-    assert seen["expected_hex"] != seen["observed_hex"]
-    assert seen["ulp"] > 0
-
-    printed = done.err.partition("replay with: ")[2].partition("\n")[0]
-    name, *words = shlex.split(printed)
-    assert (name, words) == (
-        "bitexport", ["verify", str(tree.bundle), "--replay", seen["replay"]],
-    )  # fmt: skip
-    again = tree.command(*words)
-    assert again.code == MISMATCH
-    assert first in again.err
-    assert f"reference {seen['expected']} ({seen['expected_hex']})" in again.err
-    assert f"device {seen['observed']} ({seen['observed_hex']})" in said(again.err)
+    assert_named(build(bug.edits, bug.target, *bug.options), bug, PROMPT)
 
 
 @pytest.mark.parametrize("bug", REFUSED, ids=lambda bug: bug.name.replace(" ", "-"))

@@ -19,8 +19,8 @@ from bitexport.evaluate.perplexity import MOST_CONTEXT, Perplexity, Scored, eval
 from bitexport.evaluate.windows import Text, Window, read_text, tokenize
 from bitexport.evaluate.work import Reference, window_nats
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
-from bitexport.package.progress import Progress
+from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.progress import Progress
 from bitexport.targets import find_target
 from bitexport.tokenizer.text import FILE, find_tokenizer
 
@@ -53,50 +53,63 @@ class Damage:
         return said
 
 
-class DamageMeter:
-    """Measures the float model first, then what a build has made of it."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What the float model is worth, and on what that was measured."""
 
-    def __init__(
-        self, checkpoint: Path, options: Options, text: Path | None, progress: Progress
-    ) -> None:
-        assert options.ternarize
-        self._method, self._progress = options.ternarize, progress
-        tokenizer = _tokenizer(checkpoint)
-        twin = dataclasses.replace(options, ternarize=None, keep_float=True)
-        with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
-            progress.say("--ternarize: the float model first, to know what it is worth")
-            bundle = build_bundle(
-                checkpoint, find_target("host"), twin, Path(scratch) / "float",
-                compile_library=False, self_test=False, progress=progress,
-            )  # fmt: skip
-            model = bundle.manifest["model"]
-            self._context = min(int(model["context"]), MOST_CONTEXT)
-            self._text = _read(text, tokenizer, int(model["vocabulary"]))
-            self._before = self._perplexity(bundle.graph, "float model")
+    method: str
+    text: Text
+    context: int
+    perplexity: float
 
-    def measure(self, folder: Path) -> Damage:
-        """Return the damage that the model in a folder (of a bundle) has taken."""
-        after = self._perplexity(folder / GRAPH, "ternary model")
-        return Damage(
-            method=self._method,
-            text=self._text.name,
-            text_sha256=self._text.sha256,
-            tokens=after.predicted,
-            context=self._context,
-            before=self._before.perplexity,
-            after=after.perplexity,
-        )
 
-    def _perplexity(self, graph: Path, name: str) -> Perplexity:
-        predictor = Reference(graph)
+def measure_baseline(
+    checkpoint: Path, options: Options, text: Path | None, progress: Progress
+) -> Baseline:
+    """Run the float twin of a build with --ternarize on a text, or on the built-in passage."""
+    assert options.ternarize
+    tokenizer = _tokenizer(checkpoint)
+    twin = dataclasses.replace(options, ternarize=None, keep_float=True)
+    with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
+        progress.say("--ternarize: the float model first, to know what it is worth")
+        bundle = build_bundle(
+            checkpoint, find_target("host"), twin, Path(scratch) / "float",
+            Wanted(compile_library=False, self_test=False, progress=progress),
+        )  # fmt: skip
+        model = bundle.manifest["model"]
+        context = min(int(model["context"]), MOST_CONTEXT)
+        read = _read(text, tokenizer, int(model["vocabulary"]))
+        found = _perplexity(bundle.graph, read, context, progress, "float model")
+    return Baseline(
+        method=options.ternarize, text=read, context=context, perplexity=found.perplexity
+    )
 
-        def score(windows: Sequence[Window]) -> Scored:
-            for index, window in enumerate(windows):
-                yield index, window_nats(predictor, window)
 
-        total = sum(window.predicted for window in self._text.windows(self._context))
-        with self._progress.stage(name, total, "tokens") as advance:
-            return evaluate([self._text], self._context, score, advance).whole
+def measure_damage(before: Baseline, folder: Path, progress: Progress) -> Damage:
+    """Return the damage that the model in a folder (of a bundle) has taken."""
+    text, context = before.text, before.context
+    after = _perplexity(folder / GRAPH, text, context, progress, "ternary model")
+    return Damage(
+        method=before.method,
+        text=text.name,
+        text_sha256=text.sha256,
+        tokens=after.predicted,
+        context=context,
+        before=before.perplexity,
+        after=after.perplexity,
+    )
+
+
+def _perplexity(graph: Path, text: Text, context: int, progress: Progress, name: str) -> Perplexity:
+    predictor = Reference(graph)
+
+    def score(windows: Sequence[Window]) -> Scored:
+        for index, window in enumerate(windows):
+            yield index, window_nats(predictor, window)
+
+    total = sum(window.predicted for window in text.windows(context))
+    with progress.stage(name, total, "tokens") as advance:
+        return evaluate([text], context, score, advance).whole
 
 
 def _tokenizer(checkpoint: Path) -> Tokenizer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,13 +12,11 @@ from numpy.typing import NDArray
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError, CheckpointError
-from bitexport.paths import runtime_root
+from bitexport.evaluate.likelihood import F32
+from bitexport.package.native import native_bundle
 from bitexport.targets import find_target
-from bitexport.toolchain.compile import SHARED, build_library
+from bitexport.toolchain.compile import find_library
 
-F32 = NDArray[np.float32]
-
-HEADER = Path("include") / "bitexport.h"
 ALIGNMENT = 64
 LOGIT_BYTES = 16 << 20  # of one chunk: as many rows as fit, within the two limits
 FEWEST_ROWS, MOST_ROWS = 16, 128
@@ -85,25 +82,11 @@ class Tensor(ctypes.Structure):
 
 @contextlib.contextmanager
 def host_library(bundle: Bundle) -> Iterator[Path]:
-    """Give the shared library for this machine: the bundle's own, or this version's, built here.
-
-    The bundle's own is taken if its manifest lists it (whoever opened the bundle has compared the
-    hashes) and if its header is the one that this module is written for.
-    """
-    target = find_target("host")
-    name = f"lib/{target.name}/{SHARED}"
-    if name in bundle.manifest["files"] and _has_our_header(bundle):
-        yield bundle.path / name
-        return
-    with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
-        library = build_library(target, runtime_root(), Path(scratch))
+    """Give the shared library for this machine: the bundle's own, or this version's, built here."""
+    with native_bundle(bundle) as native:
+        library = find_library(find_target("host"), native.path)
         assert library.shared is not None
         yield library.shared
-
-
-def _has_our_header(bundle: Bundle) -> bool:
-    header = bundle.path / HEADER
-    return header.is_file() and header.read_bytes() == (runtime_root() / HEADER).read_bytes()
 
 
 class HostModel:

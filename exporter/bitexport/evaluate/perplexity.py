@@ -22,7 +22,7 @@ import numpy as np
 
 from bitexport.evaluate.likelihood import F64, exp
 from bitexport.evaluate.windows import Text, Window
-from bitexport.package.progress import Advance
+from bitexport.progress import Advance
 
 MOST_CONTEXT = 512
 """Tokens of a window unless told otherwise: what published figures of small models use."""

@@ -20,7 +20,6 @@ class Layout(Protocol):
     LAYOUT_ID: int
     SUFFIX: str
     ROW_TILE: int
-    BITS_PER_WEIGHT: float
     packed_bytes: Callable[[int, int], int]
     pack: Callable[[NDArray[np.int8]], NDArray[np.uint8]]
 

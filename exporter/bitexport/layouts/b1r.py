@@ -10,7 +10,6 @@ from bitexport.layouts import tile_bytes, tiled_bytes, tiles_of
 LAYOUT_ID = 2
 SUFFIX = "B1R"
 ROW_TILE = 32
-BITS_PER_WEIGHT = 1.0
 _BITS = 8
 
 

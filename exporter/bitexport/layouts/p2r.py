@@ -10,7 +10,6 @@ from bitexport.layouts import tile_bytes, tiled_bytes, tiles_of
 LAYOUT_ID = 1
 SUFFIX = "P2R"
 ROW_TILE = 16
-BITS_PER_WEIGHT = 2.0
 
 
 def packed_bytes(n: int, k: int) -> int:

@@ -10,7 +10,6 @@ from bitexport.layouts import tile_bytes, tiled_bytes, tiles_of
 LAYOUT_ID = 3
 SUFFIX = "Q4R"
 ROW_TILE = 8
-BITS_PER_WEIGHT = 4.0
 
 
 def packed_bytes(n: int, k: int) -> int:

@@ -9,6 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+GROUPS = """
+zero = Constant<value_ints = [0]>()
+one = Constant<value_ints = [1]>()
+last = Constant<value_ints = [-1]>()
+group_scalar = Constant<value_int: int = @group>()
+group_dim = Reshape(group_scalar, last)
+k_scalar = Constant<value_int: int = @k>()
+k_dim = Reshape(k_scalar, last)
+before = Sub(k_dim, one)
+whole_groups = Div(before, group_dim)
+groups = Add(whole_groups, one)
+padded_k = Mul(groups, group_dim)
+"""
+"""How many groups the columns make, and how many columns these have; int64 [1] each."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unpacking:

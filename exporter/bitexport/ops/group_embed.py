@@ -7,27 +7,16 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from bitexport.ops import Attributes, Form, Op, Type
-from bitexport.ops._weights import LAYOUTS, LOGICAL, STORAGES, Storage, Unpacking
+from bitexport.ops._weights import GROUPS, LAYOUTS, LOGICAL, STORAGES, Storage, Unpacking
 
-SCALED = """
-zero = Constant<value_ints = [0]>()
-one = Constant<value_ints = [1]>()
-last = Constant<value_ints = [-1]>()
+SCALED = f"""{GROUPS}
 ids_shape = Shape(ids)
 flat_ids = Reshape(ids, last)
-group_scalar = Constant<value_int: int = @group>()
-group_dim = Reshape(group_scalar, last)
-k_scalar = Constant<value_int: int = @k>()
-k_dim = Reshape(k_scalar, last)
-{rows}
+{{rows}}
 width = Shape<start = 1>(rows)
-before = Sub(k_dim, one)
-whole_groups = Div(before, group_dim)
-groups = Add(whole_groups, one)
-padded_k = Mul(groups, group_dim)
 missing = Sub(padded_k, width)
 pads = Concat<axis = 0>(zero, missing)
-nothing = Constant<value = int8 {{0}}>()
+nothing = Constant<value = int8 {{{{0}}}}>()
 wide = Pad(rows, pads, nothing, last)
 split_shape = Concat<axis = 0>(last, groups, group_dim)
 split = Reshape(wide, split_shape)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from bitexport.ops import Attributes, Form, Op, Type
-from bitexport.ops._weights import LOGICAL, STORAGES, Storage
+from bitexport.ops._weights import GROUPS, LOGICAL, STORAGES, Storage
 
 SPLIT = """
 {split} = Pad({q}, pads, nothing, last)
@@ -48,20 +48,10 @@ def _form(storage: Storage, *, int16: bool) -> Form:
         infer=infer,
         body=f"""
         {storage.whole}
-        zero = Constant<value_ints = [0]>()
-        one = Constant<value_ints = [1]>()
+        {GROUPS}
         two = Constant<value_ints = [2]>()
-        last = Constant<value_ints = [-1]>()
-        group_scalar = Constant<value_int: int = @group>()
-        group_dim = Reshape(group_scalar, last)
         n_scalar = Constant<value_int: int = @n>()
         n_dim = Reshape(n_scalar, last)
-        k_scalar = Constant<value_int: int = @k>()
-        k_dim = Reshape(k_scalar, last)
-        before = Sub(k_dim, one)
-        whole_groups = Div(before, group_dim)
-        groups = Add(whole_groups, one)
-        padded_k = Mul(groups, group_dim)
         missing = Sub(padded_k, k_dim)
         pads = Concat<axis = 0>(zero, missing)
         nothing = Constant<value = int8 {{0}}>()

@@ -15,6 +15,25 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return Type(ir.DataType.INT8, shape), Type(ir.DataType.FLOAT, (*shape[:-1], 1))
 
 
+def body(measure: str, numerator: float, least: int, most: int) -> str:
+    """Return the ops that make q and scale of x: scale = numerator / max(measure of |x|, 1e-5)."""
+    return f"""
+    last = Constant<value_ints = [-1]>()
+    tiny = Constant<value_float = 0.00001>()
+    numerator = Constant<value_float = {numerator}>()
+    top = Constant<value_float = {most}.0>()
+    bottom = Constant<value_float = {least}.0>()
+    size = Abs(x)
+    measured = {measure}<keepdims = 1>(size, last)
+    bounded = Max(measured, tiny)
+    scale = Div(numerator, bounded)
+    scaled = Mul(x, scale)
+    rounded = Round(scaled)
+    clipped = Clip(rounded, bottom, top)
+    q = Cast<to = 3>(clipped)
+    """
+
+
 OP = Op(
     name="QuantizeRows",
     code=3,
@@ -25,20 +44,7 @@ OP = Op(
             inputs={"x": "tensor(float)"},
             outputs={"q": "tensor(int8)", "scale": "tensor(float)"},
             infer=infer,
-            body="""
-            last = Constant<value_ints = [-1]>()
-            tiny = Constant<value_float = 0.00001>()
-            top = Constant<value_float = 127.0>()
-            bottom = Constant<value_float = -128.0>()
-            size = Abs(x)
-            largest = ReduceMax<keepdims = 1>(size, last)
-            bounded = Max(largest, tiny)
-            scale = Div(top, bounded)
-            scaled = Mul(x, scale)
-            rounded = Round(scaled)
-            clipped = Clip(rounded, bottom, top)
-            q = Cast<to = 3>(clipped)
-            """,
+            body=body("ReduceMax", 127.0, -128, 127),
         ),
     ),
 )

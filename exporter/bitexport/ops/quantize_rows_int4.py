@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from bitexport.ops import Form, Op
-from bitexport.ops.quantize_rows import infer
+from bitexport.ops.quantize_rows import body, infer
+
+ROOT_7 = 2.6457512378692627
+"""The float32 nearest to the root of 7."""
 
 OP = Op(
     name="QuantizeRowsInt4",
@@ -15,21 +18,7 @@ OP = Op(
             inputs={"x": "tensor(float)"},
             outputs={"q": "tensor(int8)", "scale": "tensor(float)"},
             infer=infer,
-            body="""
-            last = Constant<value_ints = [-1]>()
-            tiny = Constant<value_float = 0.00001>()
-            root_seven = Constant<value_float = 2.6457512378692627>()
-            top = Constant<value_float = 7.0>()
-            bottom = Constant<value_float = -8.0>()
-            size = Abs(x)
-            mean = ReduceMean<keepdims = 1>(size, last)
-            bounded = Max(mean, tiny)
-            scale = Div(root_seven, bounded)
-            scaled = Mul(x, scale)
-            rounded = Round(scaled)
-            clipped = Clip(rounded, bottom, top)
-            q = Cast<to = 3>(clipped)
-            """,
+            body=body("ReduceMean", ROOT_7, -8, 7),
         ),
     ),
 )

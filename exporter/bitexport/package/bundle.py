@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+from tokenizers import Tokenizer
 
 from bitexport import __version__
-from bitexport.checkpoints.checkpoint import open_checkpoint
+from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from bitexport.emit.bitx import PROVENANCE, SELF_TEST, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
@@ -27,12 +28,12 @@ from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.package.appearing import appearing
-from bitexport.package.progress import SILENT, Progress, duration, size
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
 from bitexport.passes.plan_memory import arena_bytes
+from bitexport.progress import SILENT, Progress, duration, size
 from bitexport.targets import Target
 from bitexport.tokenizer.text import FILE as TOKENIZER
 from bitexport.tokenizer.text import find_tokenizer
@@ -63,19 +64,52 @@ Measure = Callable[[Path], Mapping[str, Any]]
 Describe = Callable[[Built], Mapping[str, str]]
 
 
-def build_bundle(
-    checkpoint_path: Path, target: Target, options: Options, output: Path, *,
-    replace: bool = False, compile_library: bool = True, self_test: bool = True,
-    progress: Progress = SILENT, measure: Measure = lambda folder: {},
-    describe: Describe = lambda built: {},
-) -> Bundle:  # fmt: skip
-    """Build a checkpoint, a folder or a GGUF file, for a target into the folder `output`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What of a bundle is wanted beside the model, and who takes part."""
 
-    What `measure` finds in the folder with the finished model becomes part of the manifest; what
-    `describe` says of the model, texts by file name, part of the bundle.
-    """
-    begin, testing = time.monotonic(), 0.0
-    refuse_output(output, replace)
+    replace: bool = False
+    """Whether a bundle that is there may go."""
+    compile_library: bool = True
+    self_test: bool = True
+    progress: Progress = SILENT
+    measure: Measure = lambda folder: {}
+    """What it finds in the folder with the finished model becomes part of the manifest."""
+    describe: Describe = lambda built: {}
+    """What it says of the model, texts by file name, becomes part of the bundle."""
+
+
+EVERYTHING = Wanted()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Lowered:
+    """A model ready to be written, and where it comes from."""
+
+    checkpoint: Checkpoint
+    origin: Path
+    """The folder that the checkpoint is, or lies in."""
+    tokenizer: Tokenizer | None
+    target: Target
+    options: Options
+    model: ir.Model
+    facts: Facts
+    plan: Plan
+    tensors: Mapping[str, StoredMatrix]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors in the file."""
+        return _bytes(self.tensors)
+
+
+def build_bundle(
+    checkpoint_path: Path, target: Target, options: Options, output: Path,
+    wanted: Wanted = EVERYTHING,
+) -> Bundle:  # fmt: skip
+    """Build a checkpoint, a folder or a GGUF file, for a target into the folder `output`."""
+    begin, progress = time.monotonic(), wanted.progress
+    refuse_output(output, wanted.replace)
     checkpoint = open_checkpoint(checkpoint_path, options.container)
     origin = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     tokenizer = find_tokenizer(origin)
@@ -89,52 +123,75 @@ def build_bundle(
     progress.say(
         f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {target.layout}"
     )
-    with appearing(output, replace) as folder, ThreadPoolExecutor(1) as beside:
-        digests = beside.submit(checkpoint.digests)
-        tokens: SelfTestTokens | None = None
-        writer = BitxWriter(folder / DATA, SECTIONS + self_test)
-        offsets = _write_model(writer, model, plan, facts, folder, progress)
-        with progress.stage("reading back", _bytes(tensors)) as advance:
-            read_back(tensors, folder / DATA, offsets, advance)
-        copy_runtime([source.path for source in sources(target)], folder)
-        (folder / "sources.cmake").write_text(cmake_lists(target), encoding="utf-8")
-        for name in COPIED:
-            if (origin / name).is_file():
-                shutil.copyfile(origin / name, folder / name)
-        if compile_library:
-            with progress.stage("library"):
-                build_library(target, folder, folder)
-        if self_test:
-            tokens = self_test_tokens(tokenizer, facts, tensors)
-            start = time.monotonic()
-            outputs = sum(len(op.outputs) for op in plan.ops) * tokens.generated
-            with progress.stage("self-test", outputs, "op outputs") as advance:
-                writer.add(SELF_TEST, self_test_section(folder / GRAPH, tokens, advance))
-            testing = time.monotonic() - start
-        _finish(writer, facts, digests.result())
-        built = Built(
-            data=folder / DATA, target=target, options=options, facts=facts, plan=plan,
-            measured=measure(folder),
-        )  # fmt: skip
-        for name, text in describe(built).items():
-            (folder / name).write_text(text, encoding="utf-8")
-        manifest = _manifest(built, digests.result(), tokens, folder)
-        text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+    lowered = _Lowered(
+        checkpoint=checkpoint, origin=origin, tokenizer=tokenizer, target=target, options=options,
+        model=model, facts=facts, plan=plan, tensors=tensors,
+    )  # fmt: skip
+    with appearing(output, wanted.replace) as folder:
+        testing = _write_bundle(folder, lowered, wanted)
     bundle = open_bundle(output)
-    progress.say(_summary(time.monotonic() - begin, testing if self_test else None))
+    progress.say(_summary(time.monotonic() - begin, testing))
     return bundle
 
 
+def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | None:
+    """Write every file of the bundle; return the seconds of the self-test, if there is one."""
+    target, facts, progress = lowered.target, lowered.facts, wanted.progress
+    with ThreadPoolExecutor(1) as beside:
+        digests = beside.submit(lowered.checkpoint.digests)
+        writer = BitxWriter(folder / DATA, SECTIONS + wanted.self_test)
+        offsets = _write_model(writer, lowered, folder, progress)
+        with progress.stage("reading back", lowered.nbytes) as advance:
+            read_back(lowered.tensors, folder / DATA, offsets, advance)
+        _copy_sources(folder, lowered)
+        if wanted.compile_library:
+            with progress.stage("library"):
+                build_library(target, folder, folder)
+        tested = _write_self_test(writer, lowered, folder, progress) if wanted.self_test else None
+        _finish(writer, facts, digests.result())
+        built = Built(
+            data=folder / DATA, target=target, options=lowered.options, facts=facts,
+            plan=lowered.plan, measured=wanted.measure(folder),
+        )  # fmt: skip
+        for name, text in wanted.describe(built).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        tokens, testing = tested or (None, None)
+        manifest = _manifest(built, digests.result(), tokens, folder)
+    text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return testing
+
+
+def _copy_sources(folder: Path, lowered: _Lowered) -> None:
+    """Copy the runtime as source, and what the checkpoint has that a bundle needs."""
+    copy_runtime([source.path for source in sources(lowered.target)], folder)
+    (folder / "sources.cmake").write_text(cmake_lists(lowered.target), encoding="utf-8")
+    for name in COPIED:
+        if (lowered.origin / name).is_file():
+            shutil.copyfile(lowered.origin / name, folder / name)
+
+
+def _write_self_test(
+    writer: BitxWriter, lowered: _Lowered, folder: Path, progress: Progress
+) -> tuple[SelfTestTokens, float]:
+    """Write the self-test; return its tokens, and how many seconds it took."""
+    start = time.monotonic()
+    tokens = self_test_tokens(lowered.tokenizer, lowered.facts, lowered.tensors)
+    outputs = sum(len(op.outputs) for op in lowered.plan.ops) * tokens.generated
+    with progress.stage("self-test", outputs, "op outputs") as advance:
+        writer.add(SELF_TEST, self_test_section(folder / GRAPH, tokens, advance))
+    return tokens, time.monotonic() - start
+
+
 def _write_model(
-    writer: BitxWriter, model: ir.Model, plan: Plan, facts: Facts, folder: Path, progress: Progress
+    writer: BitxWriter, lowered: _Lowered, folder: Path, progress: Progress
 ) -> Mapping[str, int]:
     """Write the weights to model.bitx and the graph to model.onnx; return the tensors' offsets."""
-    tensors = stored_matrices(model)
-    with progress.stage("packing", _bytes(tensors)) as advance:
-        offsets = writer.add_model(plan, tensors, facts, lambda done, total: advance(done))
+    facts, tensors = lowered.facts, lowered.tensors
+    with progress.stage("packing", lowered.nbytes) as advance:
+        offsets = writer.add_model(lowered.plan, tensors, facts, lambda done, total: advance(done))
     about = {"bitexport.version": __version__, "bitexport.family": facts.family}
-    write_onnx(model, folder / GRAPH, DATA, offsets, about)
+    write_onnx(lowered.model, folder / GRAPH, DATA, offsets, about)
     return offsets
 
 
@@ -205,7 +262,7 @@ def _manifest(
         "target": target.name,
         "layout": target.layout,
         "model": dataclasses.asdict(facts),
-        "options": dataclasses.asdict(built.options),
+        "options": built.options.chosen(),
         "measured": built.measured,
         "memory": {"data_bytes": (folder / DATA).stat().st_size, **arena},
         "checkpoint": origin,

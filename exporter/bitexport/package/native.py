@@ -1,4 +1,4 @@
-"""The same bundle for the machine that we are on: this version's runtime, compiled here."""
+"""A bundle with a library for the machine that we are on: its own, or this version's runtime."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from pathlib import Path
 
 from bitexport.emit.manifest import DATA, Bundle
 from bitexport.emit.source import copy_runtime
-from bitexport.targets import Target
-from bitexport.toolchain.compile import build_library, sources
+from bitexport.paths import runtime_root
+from bitexport.targets import Target, find_target
+from bitexport.toolchain.compile import SHARED, build_library, include_folders, sources
 
 
 @contextlib.contextmanager
-def native_bundle(bundle: Bundle, target: Target) -> Iterator[Bundle]:
-    """Give the bundle itself when it is for `target`, else one with a library for `target`.
+def native_bundle(bundle: Bundle) -> Iterator[Bundle]:
+    """Give the bundle itself if its library is for this machine and has this version's headers.
 
-    The .bitx file stays the one of the bundle: every runtime executes every layout.
+    Else give one with the same .bitx file and a library that is built here: every runtime executes
+    every layout.  The bundle's own library is taken only if its manifest lists it; whoever opened
+    the bundle has compared the hashes.
     """
-    if bundle.target_name == target.name:
+    target = find_target("host")
+    if _lists_library(bundle, target) and _has_our_headers(bundle.path):
         yield bundle
         return
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
@@ -28,3 +32,21 @@ def native_bundle(bundle: Bundle, target: Target) -> Iterator[Bundle]:
         (folder / DATA).symlink_to(bundle.data.resolve())
         build_library(target, folder, folder)
         yield Bundle(folder, bundle.manifest)
+
+
+def _lists_library(bundle: Bundle, target: Target) -> bool:
+    return f"lib/{target.name}/{SHARED}" in bundle.manifest["files"]
+
+
+def _has_our_headers(folder: Path) -> bool:
+    """Whether what programs are compiled against, and called by, is the same here and there."""
+    names = [
+        path.relative_to(runtime_root())
+        for headers in include_folders()
+        for path in sorted((runtime_root() / headers).glob("*.h"))
+    ]
+    return all(
+        (folder / name).is_file()
+        and (folder / name).read_bytes() == (runtime_root() / name).read_bytes()
+        for name in names
+    )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bitexport.errors import MismatchError
 from bitexport.models.parts.stored import StoredMatrix
-from bitexport.package.progress import Advance
-from bitexport_ref import layouts
+from bitexport.progress import Advance
+from bitexport_ref.layouts import LAYOUTS, unpack
 
 
 def read_back(
@@ -48,7 +48,5 @@ def _rows_in(
         raw = os.pread(file, count * row, offset + start * row)
         return np.frombuffer(raw, like.dtype).reshape(like.shape)
     place, size = stored.packing.packed_bytes(start, k), stored.packing.packed_bytes(count, k)
-    unpack = getattr(layouts, f"unpack_{stored.layout}")
     packed = np.frombuffer(os.pread(file, size, offset + place), np.uint8)
-    numbers: NDArray[np.int8] = unpack(packed, n=count, k=k)
-    return numbers
+    return unpack(packed, LAYOUTS[stored.layout], n=count, k=k)

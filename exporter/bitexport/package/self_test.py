@@ -20,7 +20,7 @@ import bitexport_ref.self_test
 from bitexport.errors import CheckpointError
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.stored import StoredMatrix
-from bitexport.package.progress import Advance
+from bitexport.progress import Advance
 from bitexport.tokenizer.text import encode, fixed_tokens
 from bitexport_ref.digests import printed
 from bitexport_ref.errors import ReferenceFailure

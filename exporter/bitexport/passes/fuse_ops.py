@@ -20,6 +20,10 @@ class Fusion:
     """Of each op but the last: the (op of the fusion, input) pairs that read what it makes."""
     inputs: int
     """Inputs of the last op."""
+    one_head: bool = False
+    """Whether the first op, a norm, must have a single head."""
+    one_weight: bool = False
+    """Whether the first two ops multiply with the same weights."""
 
 
 def _handed(*reads: tuple[int, int]) -> frozenset[tuple[int, int]]:
@@ -28,15 +32,24 @@ def _handed(*reads: tuple[int, int]) -> frozenset[tuple[int, int]]:
 
 # Fusion codes of targets/FORMAT.md, section 3.6.
 FUSIONS: dict[int, Fusion] = {
-    1: Fusion(("RmsNorm", "QuantizeRows"), (_handed((1, 0)),), 1),
+    1: Fusion(("RmsNorm", "QuantizeRows"), (_handed((1, 0)),), 1, one_head=True),
     2: Fusion(("TernaryMatMul", "Rescale"), (_handed((1, 0)),), 3),
     3: Fusion(("DenseMatMul", "Rescale"), (_handed((1, 0)),), 3),
     4: Fusion(("Relu", "Mul", "Mul"), (_handed((1, 0), (1, 1)), _handed((2, 0))), 2),
     5: Fusion(("Silu", "Mul"), (_handed((1, 0)),), 2),
-    6: Fusion(("TernaryMatMul", "TernaryMatMul", "Rescale"), (_handed((2, 0)), _handed((2, 3))), 4),
-    7: Fusion(("DenseMatMul", "DenseMatMul", "Rescale"), (_handed((2, 0)), _handed((2, 3))), 4),
+    6: Fusion(
+        ("TernaryMatMul", "TernaryMatMul", "Rescale"),
+        (_handed((2, 0)), _handed((2, 3))),
+        4,
+        one_weight=True,
+    ),
+    7: Fusion(
+        ("DenseMatMul", "DenseMatMul", "Rescale"),
+        (_handed((2, 0)), _handed((2, 3))),
+        4,
+        one_weight=True,
+    ),
 }
-TWO_PRODUCTS = (6, 7)
 WEIGHT = 1
 HEADS = 1
 """The place of RmsNorm's heads among its attributes."""
@@ -48,7 +61,7 @@ def fuse_ops(plan: Plan) -> Plan:
     ops = list(plan.ops)
     at = 0
     while at < len(ops):
-        code = next((code for code in FUSIONS if _matches(plan, reads, at, code)), 0)
+        code = next((code for code, it in FUSIONS.items() if _matches(plan, reads, at, it)), 0)
         count = len(FUSIONS[code].names) if code else 0
         ops[at] = dataclasses.replace(ops[at], fusion=code, fusion_count=count)
         at += max(1, count)
@@ -75,14 +88,13 @@ def _reads(plan: Plan) -> Reads:
     return found
 
 
-def _matches(plan: Plan, reads: Reads, at: int, code: int) -> bool:
-    fusion = FUSIONS[code]
+def _matches(plan: Plan, reads: Reads, at: int, fusion: Fusion) -> bool:
     run = plan.ops[at : at + len(fusion.names)]
     if tuple(op.op.name for op in run) != fusion.names or len(run[-1].inputs) != fusion.inputs:
         return False
-    if code == 1 and run[0].attributes[HEADS] != 1:
+    if fusion.one_head and run[0].attributes[HEADS] != 1:
         return False
-    if code in TWO_PRODUCTS and run[0].inputs[WEIGHT] != run[1].inputs[WEIGHT]:
+    if fusion.one_weight and run[0].inputs[WEIGHT] != run[1].inputs[WEIGHT]:
         return False
     rows = plan.values[run[-1].outputs[0]].row_kind
     for op, handed in zip(run, fusion.reads, strict=False):

@@ -37,8 +37,6 @@ class Way:
     threads: int = 1
     isa: str | None = None
     traced: bool = True
-    context: int | None = None
-    """Positions that the session has room for; None: as many as the model."""
 
     @property
     def words(self) -> str:
@@ -48,15 +46,17 @@ class Way:
         return ", ".join([*parts, *([self.isa] if self.isa else [])])
 
     def arguments(self, expected: Expected) -> list[str]:
-        """Return the runner's arguments."""
-        words = ["--prompt", ",".join(map(str, expected.prompt))]
+        """Return the runner's arguments; the session has room for these positions and no more.
+
+        At the whole context of a large model a cache would take many gigabytes that nothing uses.
+        """
+        words = ["--context", str(expected.positions)]
+        words += ["--prompt", ",".join(map(str, expected.prompt))]
         words += ["--generate", str(len(expected.generated)), "--chunk", str(self.chunk)]
         if self.threads > 1:
             words += ["--threads", str(self.threads)]
         if self.isa:
             words += ["--isa", str(isa_bits()[self.isa] | isa_bits()["scalar"])]
-        if self.context:
-            words += ["--context", str(self.context)]
         return [*words, "--trace"] if self.traced else words
 
 
@@ -78,6 +78,7 @@ class CoreResult:
     seen: tuple[str, ...]
     runs: int
     arena_bytes: int
+    """Of the largest session that was opened to be compared."""
     failure: Failure | None
     problem: str | None = None
 
@@ -155,24 +156,22 @@ def ways(target: Target, core: str, prompt: int) -> list[Way]:
 def quick_ways(target: Target, expected: Expected) -> list[Way]:
     """Return two ways to run a model for which all take too long: op by op, and fused.
 
-    Both with every thread there is, the best instruction set, and room for no more positions.
+    Both with every thread there is and the best instruction set.
     """
     threads, rows = 2 if target.threads else 1, len(expected.prompt)
-    return [
-        Way(chunk=rows, threads=threads, traced=traced, context=expected.positions)
-        for traced in (True, False)
-    ]
+    return [Way(chunk=rows, threads=threads, traced=traced) for traced in (True, False)]
 
 
 def verify_core(
     device: Machine, core: str, expected: Expected, tell: Callable[[str], None], *,
-    quick: bool = False, self_test: bool = True,
+    quick: bool = False, self_test: int | None = None,
 ) -> CoreResult:  # fmt: skip
     """Run a core in every way, until one differs; then the self-test, as a device will.
 
     The self-test comes last because it only says that something differs, not where.  It is run with
-    the shared library too: the same objects, linked in another way.  A quick check has two ways,
-    one instruction set and no self-test.
+    the shared library too: the same objects, linked in another way.  `self_test` is how many
+    positions it has, None if the file holds none.  A quick check has two ways, one instruction set
+    and no self-test.
     """
     every = device.target.expected_isas(core)
     wanted = every[-1:] if quick else every
@@ -198,10 +197,13 @@ def verify_core(
                 failure = Failure(way, difference)
                 break
         else:
-            programs = device.programs if self_test and not quick else {}
+            programs = device.programs if self_test is not None and not quick else {}
+            words = ["--check-hashes", "--self-test"]
+            if device.target.ram_bytes is None:  # else the whole context must fit, as was promised
+                words += ["--context", str(self_test)]
             for library, program in programs.items():
                 tell(f"  {core}: self-test, {library}")
-                tested = device.start(core, ["--check-hashes", "--self-test"], program)
+                tested = device.start(core, words, program)
                 problem = problem or _self_test_problem(tested, expected)
     except (RunError, MismatchError) as error:
         problem = str(error)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitexport.errors import BundleError
+from bitexport_ref.bitx import open_bitx, self_test
 from bitexport_ref.digests import printed, row_digest
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.evaluator import Outputs, ReferenceModel, Traced, greedy, load
@@ -43,6 +44,15 @@ def load_reference(graph: Path) -> ReferenceModel:
         return load(graph)
     except ReferenceFailure as error:
         raise BundleError(str(error), hint="build the bundle again") from error
+
+
+def self_test_positions(data: Path) -> int | None:
+    """Return how many tokens the self-test of a .bitx file consumes; None if it holds none."""
+    try:
+        tested = self_test(open_bitx(data))
+    except ReferenceFailure as error:
+        raise BundleError(f"{data}: {error}", hint="build the bundle again") from error
+    return None if tested is None else len(tested.prompt) + len(tested.generated) - 1
 
 
 def compute_expected(model: ReferenceModel, prompt: Sequence[int], count: int) -> Expected:

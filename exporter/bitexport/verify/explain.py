@@ -254,8 +254,9 @@ def _read_case(path: Path) -> Case:
                 prompt=tuple(get("prompt", "iu", 1)), generated=tuple(get("generated", "iu", 1)),
             )  # fmt: skip
     except UNREADABLE as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise BundleError(
-            f"{path}: not a replay file: {error}", hint="give the file that verify wrote"
+            f"{path}: not a replay file: {why}", hint="give the file that verify wrote"
         ) from error
 
 

@@ -18,7 +18,7 @@ from bitexport.emit.manifest import Bundle
 from bitexport.models import build_model
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import stored_matrices
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.passes.pipeline import lower
 from bitexport.targets import find_target
 from bitexport_ref.bitx import (
@@ -34,7 +34,7 @@ from bitexport_ref.bitx import (
 from bitexport_ref.bitx_records import Dtype, Layout, Role
 from bitexport_ref.digests import printed
 from bitexport_ref.evaluator import load
-from bitexport_ref.layouts import unpack_p2r
+from bitexport_ref.layouts import LAYOUTS, unpack
 from bitexport_ref.self_test import compute
 
 # SHA-256 of sections 1 to 8 of the tiny model with one layer, padding included.
@@ -90,7 +90,7 @@ def test_ternary_tensors_are_the_trits(bitx: Bitx, checkpoint: Checkpoint) -> No
         n, k = trits.shape
         assert (tensor.dtype, tensor.layout, tensor.shape) == (Dtype.U8, Layout.P2R, (n, k))
         packed = np.frombuffer(tensor_bytes(bitx, tensor), np.uint8)
-        np.testing.assert_array_equal(unpack_p2r(packed, n=n, k=k), trits)
+        np.testing.assert_array_equal(unpack(packed, LAYOUTS["p2r"], n=n, k=k), trits)
 
 
 def test_float_tensors_are_the_checkpoint_s_bits(bitx: Bitx, checkpoint: Checkpoint) -> None:
@@ -148,7 +148,11 @@ def test_the_bytes_are_the_ones_we_know(tmp_path: Path) -> None:
     """A changed digest is a changed format, plan or layout: if it is meant, replace it."""
     checkpoint = write_checkpoint(tmp_path / "model", Shape(layers=1))
     bundle = build_bundle(
-        checkpoint.path, find_target("arm64"), Options(), tmp_path / "out", compile_library=False
+        checkpoint.path,
+        find_target("arm64"),
+        Options(),
+        tmp_path / "out",
+        Wanted(compile_library=False),
     )
     bitx = open_bitx(bundle.data)
     first, data = bitx.sections[0], bitx.section(8)

@@ -21,7 +21,7 @@ from bitexport.evaluate.likelihood import token_nats
 from bitexport.evaluate.perplexity import evaluate
 from bitexport.evaluate.windows import Window, read_text
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport.tokenizer.text import load_tokenizer
 from bitexport.verify.oracle import open_oracle
@@ -77,7 +77,7 @@ def test_after_is_what_eval_says_of_the_bundle(
 ) -> None:
     assert build(model, "--ternarize", "absmean", "--eval-text", text).exit_code == 0
     cost = open_bundle(tmp_path / "out").manifest["measured"]["ternarize"]
-    said = CliRunner().invoke(main, ["eval", str(tmp_path / "out"), str(text), "--json", "-"])
+    said = CliRunner().invoke(main, ["eval", str(tmp_path / "out"), str(text), "--json"])
     assert json.loads(said.stdout)["perplexity"] == cost["after"]
     assert json.loads(said.stdout)["context"] == cost["context"]
 
@@ -158,6 +158,6 @@ def test_building_twice_gives_the_same_bytes(
 def test_a_build_that_measures_nothing_says_so(model: Path, tmp_path: Path) -> None:
     bundle = build_bundle(
         model, find_target("arm64"), Options(ternarize="absmean"), tmp_path / "out",
-        compile_library=False, self_test=False,
+        Wanted(compile_library=False, self_test=False),
     )  # fmt: skip
     assert bundle.manifest["measured"] == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ from numpy.typing import NDArray
 
 from bitexport.layouts import load_layout
 from bitexport.paths import targets_root
-from bitexport_ref.layouts import unpack_b1r, unpack_p2r, unpack_q4r
+from bitexport_ref.layouts import LAYOUTS, unpack
 
+BITS = {"p2r": 2, "b1r": 1, "q4r": 4}
 NAMES = ["p2r", "b1r", "q4r"]
 VALUES = {"p2r": (-1, 0, 1), "b1r": (-1, 1), "q4r": tuple(range(-8, 8))}
-UNPACK: dict[str, Callable[..., NDArray[np.int8]]] = {
-    "p2r": unpack_p2r, "b1r": unpack_b1r, "q4r": unpack_q4r,
-}  # fmt: skip
 SIZES = [(1, 1), (1, 16), (16, 1), (3, 5), (7, 9), (8, 16), (15, 17), (16, 16), (17, 15), (32, 4),
          (33, 64), (48, 20), (64, 100), (100, 36), (5, 131)]  # fmt: skip
 
@@ -83,7 +80,7 @@ def test_any_matrix_is_packed_as_the_text_says_and_read_back(
     weights = draw.choice(np.array(VALUES[name], np.int8), (n, k))
     packed = load_layout(name).pack(weights)
     assert packed.tobytes() == transcribed(name, weights)
-    np.testing.assert_array_equal(UNPACK[name](packed, n=n, k=k), weights)
+    np.testing.assert_array_equal(unpack(packed, LAYOUTS[name], n=n, k=k), weights)
 
 
 @pytest.mark.parametrize("weight", [-1, 0, 1])
@@ -134,4 +131,4 @@ def test_layouts_have_the_numbers_and_sizes_of_the_format() -> None:
     for name in NAMES:
         layout = load_layout(name)
         assert name.upper() == layout.SUFFIX
-        assert layout.packed_bytes(64, 64) * 8 == 64 * 64 * layout.BITS_PER_WEIGHT
+        assert layout.packed_bytes(64, 64) * 8 == 64 * 64 * BITS[name]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.models.parts.options import Options
-from bitexport.package.bundle import build_bundle
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport_ref.evaluator import load
 
@@ -50,7 +50,7 @@ def test_stock_onnxruntime_chooses_the_reference_s_tokens(
     stock: Callable[[Path], onnxruntime.InferenceSession],
 ) -> None:  # fmt: skip
     bundle = build_bundle(
-        each.path, find_target("arm64"), options, tmp_path / "bundle", compile_library=False
+        each.path, find_target("arm64"), options, tmp_path / "bundle", Wanted(compile_library=False)
     )
     expected = load(bundle.graph).session().run(TOKENS.astype(np.int32)).logits
     session = stock(bundle.graph)

@@ -33,9 +33,9 @@ from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix
 from bitexport.package import bundle as bundle_module
-from bitexport.package.bundle import build_bundle
-from bitexport.package.progress import Advance, Progress
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.package.self_test import self_test_tokens
+from bitexport.progress import Advance
 from bitexport.targets import find_target
 from bitexport_ref.bitx import check_hashes, open_bitx, self_test
 
@@ -58,11 +58,11 @@ def build(checkpoint: Path, output: Path, target: str = "arm64", **words: Any) -
     """Build without a library."""
     options = words.pop("options", Options())
     return build_bundle(
-        checkpoint, find_target(target), options, output, compile_library=False, **words
+        checkpoint, find_target(target), options, output, Wanted(compile_library=False, **words)
     )
 
 
-class Told(Progress):
+class Told:
     """Remembers what it hears."""
 
     def __init__(self) -> None:

@@ -40,7 +40,8 @@ from bitexport.package import bundle
 from bitexport.targets import find_target
 
 bundle.build_bundle(
-    Path(sys.argv[1]), find_target("host"), Options(), Path(sys.argv[2]), compile_library=False
+    Path(sys.argv[1]), find_target("host"), Options(), Path(sys.argv[2]),
+    bundle.Wanted(compile_library=False),
 )
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """

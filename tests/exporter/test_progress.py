@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bitexport.package.progress import SILENT, StreamProgress, duration, size
+from bitexport.progress import SILENT, StreamProgress, duration, size
 
 
 class Screen(io.StringIO):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from contextlib import AbstractContextManager
+from typing import Protocol, TextIO
 
 TERMINAL_SECONDS, FILE_SECONDS = 0.1, 10.0
 BAR_COLUMNS = 24
@@ -16,22 +17,34 @@ Advance = Callable[[int], None]
 """Takes how much of the stage is done so far."""
 
 
-class Progress:
-    """Hears what is going on; this one keeps it to itself."""
+class Progress(Protocol):
+    """Hears what is going on."""
 
     def say(self, text: str) -> None:
         """Take a sentence about the work."""
 
+    def stage(
+        self, name: str, total: int = 0, unit: str = "bytes"
+    ) -> AbstractContextManager[Advance]:
+        """Take part in a stage of `total` units, or of a size that nobody knows."""
+
+
+class Silent:
+    """Keeps it to itself."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
     @contextlib.contextmanager
     def stage(self, name: str, total: int = 0, unit: str = "bytes") -> Iterator[Advance]:
-        """Take part in a stage of `total` units, or of a size that nobody knows."""
+        """Show nothing."""
         yield lambda done: None
 
 
-SILENT = Progress()
+SILENT = Silent()
 
 
-class StreamProgress(Progress):
+class StreamProgress:
     """Writes a line for each stage that has ended, and a bar while it runs on a terminal.
 
     In a file a stage that takes long gets a plain line now and then.
