@@ -415,13 +415,13 @@ def test_the_reason_is_said_where_there_are_no_bits_to_compare(bug: Refused, bui
     assert bug.says in said(done.err)
 
 
-P2R_PACK = "exporter/bitexport/layouts/p2r.py"
+PACK = "exporter/bitexport/layouts/__init__.py"
 WRITTEN = {
     "the lanes of a tile are packed in reverse": Edit(
-        P2R_PACK, "codes.transpose(0, 2, 1, 3)", "codes[:, ::-1].transpose(0, 2, 1, 3)"
+        PACK, "codes.transpose(0, 2, 1, 3)", "codes[:, ::-1].transpose(0, 2, 1, 3)"
     ),
     "tiles between the first and the last are packed in reverse": Edit(
-        P2R_PACK,
+        PACK,
         "codes.transpose(0, 2, 1, 3)",
         "codes[[0, *range(len(codes) - 2, 0, -1), -1][: len(codes)]].transpose(0, 2, 1, 3)",
     ),
