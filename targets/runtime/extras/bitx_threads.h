@@ -13,23 +13,31 @@
 #include "bitexport.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #ifdef __cplusplus
+#include <atomic>
+#define BITX_ATOMIC(type) std::atomic<type>
 extern "C" {
+#else
+#define BITX_ATOMIC(type) _Atomic(type)
 #endif
 
 enum { BITX_MOST_THREADS = 64 };
 
 /* Belongs to the caller, who must not move it while threads run.  Its members are private. */
 typedef struct bitx_threads {
-    pthread_mutex_t mutex; /* guards all below */
-    pthread_cond_t work, done;
+    BITX_ATOMIC(uint64_t) ticket; /* high half: which job; low half: indices that nobody took */
+    BITX_ATOMIC(bitx_task) task;
+    BITX_ATOMIC(void *) argument;
+    BITX_ATOMIC(uint32_t) count;
+    uint8_t apart[64];                /* who finishes an index does not disturb who takes one */
+    BITX_ATOMIC(uint32_t) unfinished; /* indices; the highest bit says that the caller sleeps */
+    BITX_ATOMIC(uint32_t) sleepers;   /* threads that sleep and that nobody set out to wake */
+    BITX_ATOMIC(uint32_t) busy, stopping;
+    sem_t work, done;
     pthread_t thread[BITX_MOST_THREADS];
-    unsigned started;
-    int busy, stopping;
-    bitx_task task;
-    void *argument;
-    size_t count, taken, finished; /* taken and finished: how many of the indices */
+    unsigned threads, started; /* the caller counts among the first, not among the second */
 } bitx_threads;
 
 /* Makes `count` threads work, the caller of bitx_threads_for() being one of them.  Returns 0, or
