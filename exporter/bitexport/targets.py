@@ -60,6 +60,7 @@ class Target:
     layout: str = "p2r"
     threads: bool = False
     runner: tuple[str, ...] = ()
+    counter: tuple[str, ...] = ()  # an emulator that counts instructions, where `runner` is none
     cores: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     ram_bytes: int | None = None
     flash_bytes: int | None = None

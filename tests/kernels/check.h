@@ -8,40 +8,12 @@
 
 #include "kernels.h"
 #include "runner.h"
+#include "runner_print.h"
 #include "sha256.h"
 
 enum { GUARD = 64, POISON = 0x5A };
 
 /* ---- Printing ------------------------------------------------------------------------------ */
-
-static struct {
-    char text[256];
-    size_t used;
-} line;
-
-/* Writes what it has when a line ends. */
-static inline void print(const char *text)
-{
-    for (; *text; text++) {
-        line.text[line.used++] = *text;
-        if (*text != '\n' && line.used < sizeof line.text) continue;
-        runner_write(line.text, line.used);
-        line.used = 0;
-    }
-}
-
-static inline void print_number(size_t number)
-{
-    char digits[24];
-    size_t at = sizeof digits - 1;
-
-    digits[at] = '\0';
-    do {
-        digits[--at] = (char)('0' + (char)(number % 10));
-        number /= 10;
-    } while (number != 0);
-    print(digits + at);
-}
 
 static inline void print_digest(bitx_sha256 *hash)
 {

@@ -49,7 +49,7 @@ class Device:
         at = arguments.index("--isa") + 1 if "--isa" in arguments else None
         used = self.available[-1]
         if at is not None:
-            used = {"1": "scalar", "3": "neon"}[arguments[at]]
+            used = {"1": "scalar", "3": "neon", "65": "dsp"}[arguments[at]]
         answer = Observed(self.available, used, 64, self.digests, {1: "l1"}, (7,))
         if "--self-test" in arguments:
             return dataclasses.replace(answer, self_test=self.self_test, stopped=self.stopped)
@@ -104,7 +104,7 @@ def test_no_session_has_room_for_more_positions_than_are_run(target: Target, qui
 
 
 def test_a_board_runs_its_self_test_in_the_session_that_the_build_promised() -> None:
-    device = Device(load_targets()["cortex-m4"], available=("scalar",))
+    device = Device(load_targets()["cortex-m4"], available=("scalar", "dsp"))
     result = verify(device, "mps2-an386", EXPECTED, lambda text: None, self_test=SELF_TEST)
     assert result.passed
     assert device.asked[-1] == ["--check-hashes", "--self-test"]

@@ -31,6 +31,8 @@ EVEN_AT, TIES_AT, LAST = 2, 4, 8
 
 C = "targets/runtime"
 P2R = f"{C}/kernels/gemv_s32_s8_p2r/gemv_s32_s8_p2r"
+P2R_PANEL = f"{C}/kernels/gemm_s32_s8_p2r/gemm_s32_s8_p2r"
+MIX = f"{C}/kernels/gevm_f32_f32_f16/gevm_f32_f32_f16"
 PASSES = "exporter/bitexport/passes"
 
 NO_BOOT_CHECK = Edit(
@@ -42,26 +44,28 @@ NO_FLOAT_CHECK = Edit(
     f"{C}/src/session.c", "    if (!bitx_floats_are_sound()) return BITX_E_FLOATS;\n", ""
 )
 
-DOTPROD_MASK = Edit(f"{P2R}_dotprod.c", "vdupq_n_u8(15)", "vdupq_n_u8(7)")
+DOTPROD_MASK = Edit(f"{P2R_PANEL}_dotprod.c", "vdupq_n_u8(15)", "vdupq_n_u8(7)")
 SCALAR_SIGN = Edit(f"{P2R}_scalar.c", "code < 2 ? code : code - 4", "code < 2 ? code : 4 - code")
 NEON_FIELDS = Edit(
-    f"{P2R}_neon.c",
-    "    vst1q_s32(y + 0, vsubq_s32(field0, x_sum));\n"
-    "    vst1q_s32(y + 4, vsubq_s32(field1, x_sum));\n",
-    "    vst1q_s32(y + 4, vsubq_s32(field0, x_sum));\n"
-    "    vst1q_s32(y + 0, vsubq_s32(field1, x_sum));\n",
+    f"{P2R_PANEL}_neon.c",
+    "    vst1q_s8(rows[0], vqtbl1q_s8(t.lower, low));\n"
+    "    vst1q_s8(rows[1], vqtbl1q_s8(t.upper, low));\n",
+    "    vst1q_s8(rows[1], vqtbl1q_s8(t.lower, low));\n"
+    "    vst1q_s8(rows[0], vqtbl1q_s8(t.upper, low));\n",
 )
-NEON_INT16 = Edit(
-    f"{P2R}_neon.c",
-    """\
-        for (size_t i = 0; i < k; i += 64) {
-            const narrow_sums block = add_tiles(tiles + 4 * i, x + i, k - i < 64 ? k - i : 64);
-""",
-    """\
-        for (size_t i = 0; i < k; i += 128) {
-            const narrow_sums block = add_tiles(tiles + 4 * i, x + i, k - i < 128 ? k - i : 128);
-""",
+NEON_INT16 = Edit(f"{P2R}_neon.c", "enum { BLOCK = 64 };", "enum { BLOCK = 128 };")
+NO_DSP = tuple(
+    Edit("targets/cortex-m4/target.toml", f'{key} = ["scalar", "dsp"]', f'{key} = ["scalar"]')
+    for key in ("isas       ", "mps2-an386")
 )
+DSP_COLUMN = Edit(
+    f"{C}/kernels/gemv_s32_s8_p2r/gemv_s32_s8_p2r_dsp.c",
+    "four << 8 & 0xff00ff00u", "four << 8 & 0xff00u",
+)  # fmt: skip
+MVE_LANE = Edit(
+    f"{C}/kernels/gemv_s32_s8_p2r/gemv_s32_s8_p2r_mve.c",
+    "words_before(tiles + 4 * lane)", "words_before(tiles + 4 * (lane ^ 1))",
+)  # fmt: skip
 CONTRACTION = Edit("targets/flags.toml", '"-ffp-contract=off"', '"-ffp-contract=fast"')
 
 
@@ -80,9 +84,21 @@ WRONG = (
     ),
     Wrong(
         name="the scalar kernel has a sign wrong and there is no other",
-        edits=(SCALAR_SIGN,),
+        edits=(SCALAR_SIGN, *NO_DSP),
         op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
         target="cortex-m4", core="mps2-an386",
+    ),
+    Wrong(
+        name="the dsp kernel leaves a column out",
+        edits=(DSP_COLUMN, NO_BOOT_CHECK),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        target="cortex-m4", core="mps2-an386",
+    ),
+    Wrong(
+        name="the mve kernel gathers another lane",
+        edits=(MVE_LANE, NO_BOOT_CHECK),
+        op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
+        target="cortex-m55", core="mps3-an547",
     ),
     Wrong(
         name="neon reads two fields of the layout in another order",
@@ -94,7 +110,7 @@ WRONG = (
         name="neon sums in int16 for too long",
         edits=(NEON_INT16, NO_BOOT_CHECK),
         op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum", position=EVEN_AT,
-        target="arm64", core="cortex-a53",
+        target="armv7", core="cortex-a7",
     ),
     Wrong(
         name="the int8 dotprod kernel reads half of the weights twice",
@@ -115,6 +131,7 @@ WRONG = (
                 f"{C}/src/floats.h",
                 "((l[0] + l[4]) + (l[2] + l[6]))", "((l[0] + l[2]) + (l[4] + l[6]))",
             ),
+            NO_BOOT_CHECK,
         ),
         op="RmsNorm", output="model.layers.0.input_layernorm.output",
     ),
@@ -126,7 +143,9 @@ WRONG = (
     ),
     Wrong(
         name="no ReLU before the square",
-        edits=(Edit(f"{C}/ops/row_math.h", "return x > 0.0f ? x : 0.0f;", "return x;"),),
+        edits=(
+            Edit(f"{C}/ops/row_math.h", "bits & bitx_mask(bits - 1 < BITX_INFINITY_BITS)", "bits"),
+        ),
         op="Relu", output="model.layers.0.mlp.relu",
     ),
     Wrong(
@@ -142,7 +161,7 @@ WRONG = (
     ),
     Wrong(
         name="RoPE turns the wrong way",
-        edits=(Edit(f"{C}/ops/rope.c", "low * c[i] - high * s[i]", "low * c[i] + high * s[i]"),),
+        edits=(Edit(f"{C}/ops/rope.c", "low[i] * c[i] - high[i]", "low[i] * c[i] + high[i]"),),
         op="Rope", output="model.layers.0.self_attn.q_rope", position=1,
     ),
     Wrong(
@@ -163,13 +182,13 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/ops/attend.c",
-                "    const float z = exponentiate(scores, h->positions);\n",
+                "    mix(call, y, scores, h);\n",
+                "    mix(call, y, scores, h);\n"
                 "    bitx_lanes lanes = {{0}};\n"
                 "    const uint32_t start = call->position;\n"
-                "    (void)exponentiate(scores, h->positions);\n"
                 "    for (uint32_t j = 0; j < h->positions; j++)\n"
                 "        lanes.lane[(j < start ? j : j - start) % 8] += scores[j];\n"
-                "    const float z = bitx_lane_total(&lanes);\n",
+                "    z = bitx_lane_total(&lanes);\n",
             ),
         ),
         op="Attend", output="model.layers.0.self_attn.attend", position=LAST + 1,
@@ -178,17 +197,28 @@ WRONG = (
         name="attention adds values from the last to the first",
         edits=(
             Edit(
-                f"{C}/ops/attend.c",
-                "    for (uint32_t j = 0; j < h->positions; j++) {\n",
-                "    for (uint32_t j = h->positions; j-- > 0;) {\n",
+                f"{MIX}_scalar.c",
+                "sum[i] += x[row] * bitx_from_f16(row_of(w, row, stride)[first + i]);",
+                "sum[i] += x[n - 1 - row] *\n"
+                "    bitx_from_f16(row_of(w, n - 1 - row, stride)[first + i]);",
             ),
+            NO_BOOT_CHECK,
         ),
         op="Attend", output="model.layers.0.self_attn.attend", position=2,
+        way="op by op, chunks of 9, 1 thread, scalar",
     ),
     Wrong(
         name="attention leaves what was in the arena",
-        edits=(Edit(f"{C}/ops/attend.c", "    bitx_zero(y, h->d * sizeof *y);\n", ""),),
+        edits=(
+            Edit(
+                f"{MIX}_scalar.c",
+                "float sum[BLOCK] = {0};\n",
+                "float sum[BLOCK];\n        bitx_copy(sum, y + first, sizeof sum);\n",
+            ),
+            NO_BOOT_CHECK,
+        ),
         op="Attend", output="model.layers.0.self_attn.attend",
+        way="op by op, chunks of 9, 1 thread, scalar",
     ),
     Wrong(
         name="the cache cuts to f16 instead of rounding",
@@ -200,9 +230,8 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/ops/row_math.h",
-                "const int32_t code = bitx_nearest(x * scale);",
-                "const float v = x * scale;\n"
-                "    const int32_t code = (int32_t)(v < 0.0f ? v - 0.5f : v + 0.5f);",
+                "bitx_clip(bitx_nearest(x[i] * scale))",
+                "bitx_clip((int32_t)(x[i] * scale + (x[i] < 0.0f ? -0.5f : 0.5f)))",
             ),
         ),
         op="QuantizeRows", output="model.layers.0.input_layernorm.q", position=TIES_AT,
@@ -217,8 +246,8 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/extras/bitx_threads.c",
-                "const size_t index = t->taken++;",
-                "const size_t index = t->taken++ & ~(size_t)1;",
+                "task(argument, first + i);",
+                "task(argument, (first + i) & ~(size_t)1);",
             ),
         ),
         op="TernaryMatMulP2R", output="model.layers.0.self_attn.q_proj.sum",
@@ -241,8 +270,10 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/fusions/norm_quantize.c",
-                "return bitx_normalize(row->x[i], row->inverse_rms, row->weight[i]);",
-                "return row->x[i] * (row->inverse_rms * row->weight[i]);",
+                "bitx_normalize(piece, row->x + first, row->inverse_rms, row->weight + first, "
+                "columns)",
+                "for (uint32_t i = first; i < first + columns; i++)\n"
+                "        piece[i - first] = row->x[i] * (row->inverse_rms * row->weight[i])",
             ),
         ),
         op="DenseMatMulBf16", output="logits", position=LAST, way="fused, chunks of 9, 1 thread",
@@ -252,7 +283,8 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/fusions/relu_square_mul.c",
-                "y[i] = (r * r) * by[i];", "y[i] = r * (r * by[i]);",
+                "(bitx_relu(x[i]) * bitx_relu(x[i])) * by[i]",
+                "bitx_relu(x[i]) * (bitx_relu(x[i]) * by[i])",
             ),
         ),
         op="DenseMatMulBf16", output="logits", position=LAST + 2,
@@ -326,7 +358,10 @@ REFUSED = (
         name="neon reads two fields of the layout in another order", edits=(NEON_FIELDS,),
         says=KERNEL,
     ),
-    Refused(name="neon sums in int16 for too long", edits=(NEON_INT16,), says=KERNEL),
+    Refused(
+        name="neon sums in int16 for too long", edits=(NEON_INT16,), says=KERNEL,
+        target="armv7", core="cortex-a7",
+    ),
     Refused(
         name="the compiler contracts", edits=(CONTRACTION,),
         says="status -12 floats are not IEEE-754 here",
@@ -365,9 +400,8 @@ REFUSED = (
         edits=(
             Edit(
                 f"{C}/ops/rope.c",
-                "    for (uint32_t t = 0; t < y->rows; t++) {\n",
-                "    if (call->position > 9) __builtin_trap();\n"
-                "    for (uint32_t t = 0; t < y->rows; t++) {\n",
+                "    bitx_parallel_rows(",
+                "    if (call->position > 9) __builtin_trap();\n    bitx_parallel_rows(",
             ),
         ),
         says="was not computed: the run stopped: `runner` on host, core native, was stopped by SIG",
@@ -462,9 +496,9 @@ def test_a_plan_that_breaks_a_rule_is_not_built(bug: str, build: Build) -> None:
 
 
 def test_a_wrap_that_no_activation_reaches_is_left_to_the_boot_check(build: Build) -> None:
-    tree = build((NEON_INT16, NO_BOOT_CHECK), "arm64")
-    assert tree.verify("cortex-a53", prompt="Once upon a time").code == 0
-    assert tree.verify("cortex-a53", prompt="Once upon w0 time").code == MISMATCH
+    tree = build((NEON_INT16, NO_BOOT_CHECK), "armv7")
+    assert tree.verify("cortex-a7", prompt="Once upon a time").code == 0
+    assert tree.verify("cortex-a7", prompt="Once upon w0 time").code == MISMATCH
 
 
 def test_a_replaced_library_is_not_what_was_built(

@@ -28,22 +28,22 @@ FUSED = "fused, chunks of 13, 1 thread"
 
 WRONG = (
     Wrong(
-        name="the low half of int16 sums is left out",
+        name="the sums of the high half are taken for those of the low",
         edits=(
             Edit(
                 f"{C}/ops/rescale.c",
-                "(sum[j], low_sum[j], weight", "(sum[j], 0 * low_sum[j], weight",
+                "int16(y, sum, low_sum, weight_scale", "int16(y, sum, sum, weight_scale",
             ),
         ),
         op="RescaleInt16", output="model.layers.0.self_attn.q_proj.output", way=OP_BY_OP,
         sample="trilm",
     ),
     Wrong(
-        name="the fused product leaves out the low half",
+        name="the fused product takes the sums of the high half for those of the low",
         edits=(
             Edit(
                 f"{C}/fusions/matmul_rescale.c",
-                "(sum[j], low_sum[j], factor", "(sum[j], 0 * low_sum[j], factor",
+                "int16(y, sum, low_sum, factor", "int16(y, sum, sum, factor",
             ),
         ),
         op="DenseMatMulF16", output="logits", position=LAST, way=FUSED, sample="trilm",
@@ -53,8 +53,8 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/ops/group_matmul.c",
-                "read_scales(&b, &call->in[2], g, first, n);",
-                "read_scales(&b, &call->in[2], g > 0 ? g - 1 : g, first, n);",
+                "read_scales(b, &call->in[2], g, first,",
+                "read_scales(b, &call->in[2], g > 0 ? g - 1 : g, first,",
             ),
         ),
         op="GroupMatMulInt16B1R", output="model.layers.0.self_attn.q_proj.output", way=OP_BY_OP,
@@ -90,7 +90,7 @@ WRONG = (
     Wrong(
         name="the fused SiLU gates with the first row",
         edits=(
-            Edit(f"{C}/fusions/silu_mul.c", "bitx_row(gate, t);", "bitx_row(gate, 0 * t);"),
+            Edit(f"{C}/fusions/silu_mul.c", "bitx_row(gate, t),", "bitx_row(gate, 0 * t),"),
         ),
         op="DenseMatMulF16", output="logits", position=LAST, way=FUSED, sample="trilm",
     ),
@@ -99,16 +99,15 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/ops/rms_norm.c",
-                "const float r = bitx_inverse_rms(x, d, epsilon);",
-                "const float r = epsilon;",
+                "    for (uint32_t h = 0; h",
+                "    const float r = bitx_inverse_rms(x, call->out[0].columns, epsilon);\n"
+                "    for (uint32_t h = 0; h",
             ),
             Edit(
                 f"{C}/ops/rms_norm.c",
-                "        for (uint32_t h = 0; h",
-                "        const float r = bitx_inverse_rms(x, out->columns, epsilon);\n"
-                "        for (uint32_t h = 0; h",
+                "bitx_normalize(y, x, bitx_inverse_rms(x, d, epsilon),",
+                "bitx_normalize(y, x, r,",
             ),
-            Edit(f"{C}/ops/rms_norm.c", "weight, d, epsilon);\n    }", "weight, d, r);\n    }"),
         ),
         op="RmsNorm", output="model.layers.0.self_attn.q_norm.output", way=OP_BY_OP,
         sample="bonsai-binary",

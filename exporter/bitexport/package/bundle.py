@@ -102,6 +102,11 @@ class _Lowered:
         """Bytes of all tensors in the file."""
         return _bytes(self.tensors)
 
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """What the library is compiled with: on a board it holds this plan's ops alone."""
+        return kept_code(self.plan) if self.target.os == "none" else ()
+
 
 def build_bundle(
     checkpoint_path: Path, target: Target, options: Options, output: Path,
@@ -146,7 +151,7 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
         _copy_sources(folder, lowered)
         if wanted.compile_library:
             with progress.stage("library"):
-                build_library(target, folder, folder)
+                build_library(target, folder, folder, lowered.macros)
         tested = _write_self_test(writer, lowered, folder, progress) if wanted.self_test else None
         _finish(writer, facts, digests.result())
         built = Built(
@@ -165,7 +170,8 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
 def _copy_sources(folder: Path, lowered: _Lowered) -> None:
     """Copy the runtime as source, and what the checkpoint has that a bundle needs."""
     copy_runtime([source.path for source in sources(lowered.target)], folder)
-    (folder / "sources.cmake").write_text(cmake_lists(lowered.target), encoding="utf-8")
+    lists = cmake_lists(lowered.target, macros=lowered.macros)
+    (folder / "sources.cmake").write_text(lists, encoding="utf-8")
     for name in COPIED:
         if (lowered.origin / name).is_file():
             shutil.copyfile(lowered.origin / name, folder / name)
@@ -193,6 +199,14 @@ def _write_model(
     about = {"bitexport.version": __version__, "bitexport.family": facts.family}
     write_onnx(lowered.model, folder / GRAPH, DATA, offsets, about)
     return offsets
+
+
+def kept_code(plan: Plan) -> tuple[str, ...]:
+    """Return the macros that leave out of a library what the plan does not use, to save flash."""
+    ops = {each.op.code for each in plan.ops}
+    fusions = {each.fusion for each in plan.ops if each.fusion}
+    masks = {"BITX_OPS": ops, "BITX_FUSIONS": fusions}
+    return tuple(f"{name}={sum(1 << code for code in kept):#x}u" for name, kept in masks.items())
 
 
 def _finish(writer: BitxWriter, facts: Facts, origin: Mapping[str, str]) -> None:

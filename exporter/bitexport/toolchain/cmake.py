@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bitexport.targets import Target, load_flags, load_isas
 from bitexport.toolchain.compile import defines, include_folders, sources
 
 
-def cmake_lists(target: Target, source_root: Path | None = None) -> str:
+def cmake_lists(target: Target, source_root: Path | None = None, macros: Sequence[str] = ()) -> str:
     """Return the text of `sources.cmake`, its paths relative to the source root.
 
     BITX_SOURCES are compiled with BITX_FLAGS; BITX_<ISA>_SOURCES, for every name in BITX_ISAS, with
@@ -19,11 +19,11 @@ def cmake_lists(target: Target, source_root: Path | None = None) -> str:
     files = sources(target, source_root)
     isas = load_isas()
     special = [isas[name] for name in target.isas if name != "scalar"]
-    lists = {
+    lists: dict[str, Sequence[str]] = {
         "BITX_SOURCES": [file.path.as_posix() for file in files if file.isa == "scalar"],
         "BITX_INCLUDES": [folder.as_posix() for folder in include_folders(source_root)],
         "BITX_FLAGS": [*flags.always, *flags.library, *target.flags],
-        "BITX_DEFINES": defines(target),
+        "BITX_DEFINES": [*defines(target), *macros],
         "BITX_ISAS": [isa.name.upper() for isa in special],
     }
     for isa in special:

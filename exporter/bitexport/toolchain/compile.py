@@ -99,10 +99,12 @@ def defines(target: Target) -> tuple[str, ...]:
     return tuple(isas[name].define for name in target.isas)
 
 
-def build_library(target: Target, source_root: Path, output: Path) -> Library:
+def build_library(
+    target: Target, source_root: Path, output: Path, macros: Sequence[str] = ()
+) -> Library:
     """Compile the runtime found below source_root into `output/lib/<target>/`.
 
-    The same sources, flags and compiler give the same bytes.
+    The same sources, flags, macros and compiler give the same bytes.
     """
     files = sources(target, source_root)
     if not files:
@@ -112,7 +114,7 @@ def build_library(target: Target, source_root: Path, output: Path) -> Library:
     archive, shared = folder / ARCHIVE, folder / SHARED if target.os == "linux" else None
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         objects = [Path(scratch) / f"{file.path.stem}.o" for file in files]
-        flags = library_flags(target, source_root)
+        flags = library_flags(target, source_root, macros)
 
         def compile_one(file: Source, output: Path) -> str:
             return _compile(target, file.path, output, (*flags, *file.flags), source_root)
@@ -186,12 +188,12 @@ def undefined_symbols(target: Target, archive: Path) -> frozenset[str]:
     return frozenset(used - defined - LINKERS_OWN)
 
 
-def library_flags(target: Target, source_root: Path) -> tuple[str, ...]:
+def library_flags(target: Target, source_root: Path, macros: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what every file of the library is compiled with, run from the source root."""
     common: Flags = load_flags()
     return (
         *(*common.always, *common.library, *target.flags, *common.warnings, *_threads(target)),
-        *(f"-D{name}" for name in defines(target)),
+        *(f"-D{name}" for name in (*defines(target), *macros)),
         *(f"-I{folder}" for folder in include_folders(source_root)),
     )
 

@@ -1,44 +1,70 @@
-/* matmul_rescale.c - one integer product, or those of high and low, then Rescale: sums stay on the
- * stack, and the second product finds the weights of the first in the cache. */
+/* matmul_rescale.c - one integer product, or those of high and low, then Rescale: sums lie where
+ * floats will, and the second product finds the weights of the first in the cache. */
 #include "../ops/integer_matmul.h"
 #include "../ops/row_math.h"
+
+/* Rows whose low sums are on the stack at a time, 2 KiB. */
+enum { LOW_ROWS = 8 };
 
 typedef struct products {
     const bitx_call *high, *low; /* low: null if there is one product */
     const bitx_call *rescale;
 } products;
 
-/* The sums of row t of the result. */
-static void product_sums(const products *p, const bitx_call *product, uint32_t t, uint32_t first,
-                         int32_t *sum)
+/* The first `rows` of a panel that begins `i` rows into this one. */
+static bitx_panel part_of(const bitx_panel *all, uint32_t i, uint32_t rows)
 {
-    const uint32_t skipped = product->in[0].rows - p->rescale->out[0].rows;
-    bitx_integer_sums(product, skipped + t, first, sum);
+    const uint32_t left = all->rows - i;
+    return (bitx_panel){all->t + i, left < rows ? left : rows, all->y + i * all->y_stride,
+                        all->y_stride};
+}
+
+static void rescale_rows(const products *p, uint32_t first)
+{
+    const bitx_matrix *out = &p->rescale->out[0], *weight_scale = &p->rescale->in[2];
+    const bitx_panel all = bitx_whole_panel(&p->high->in[0], out, first);
+    const uint32_t n = bitx_task_rows(&p->high->in[1], first), step = weight_scale->columns > 1;
+    const float *factor = (const float *)bitx_row(weight_scale, 0) + first * step;
+
+    bitx_integer_sums(p->high, &all, first);
+    for (uint32_t t = 0; t < all.rows; t++) {
+        const float scale = *(const float *)bitx_row(&p->rescale->in[1], t);
+        const int32_t *sum = all.y + t * all.y_stride;
+        float *y = (float *)bitx_row(out, t) + first;
+        bitx_rescale(y, sum, factor, step, scale, n);
+    }
+}
+
+static void rescale_rows_int16(const products *p, uint32_t first)
+{
+    const bitx_matrix *out = &p->rescale->out[0], *weight_scale = &p->rescale->in[2];
+    const bitx_panel all = bitx_whole_panel(&p->high->in[0], out, first);
+    const uint32_t n = bitx_task_rows(&p->high->in[1], first), step = weight_scale->columns > 1;
+    const float *factor = (const float *)bitx_row(weight_scale, 0) + first * step;
+
+    for (uint32_t t = 0; t < all.rows; t += LOW_ROWS) {
+        int32_t low_sums[LOW_ROWS * BITX_TASK_ROWS];
+        const bitx_panel high = part_of(&all, t, LOW_ROWS);
+        const bitx_panel low = {high.t, high.rows, low_sums, BITX_TASK_ROWS};
+        bitx_integer_sums(p->high, &high, first);
+        bitx_integer_sums(p->low, &low, first);
+        for (uint32_t i = 0; i < high.rows; i++) {
+            const float scale = *(const float *)bitx_row(&p->rescale->in[1], t + i);
+            const int32_t *sum = high.y + i * high.y_stride, *low_sum = low.y + i * low.y_stride;
+            float *y = (float *)bitx_row(out, t + i) + first;
+            bitx_rescale_int16(y, sum, low_sum, factor, step, scale, n);
+        }
+    }
 }
 
 static void rescale_task(void *argument, size_t index)
 {
     const products *p = argument;
-    const bitx_matrix *weight_scale = &p->rescale->in[2], *out = &p->rescale->out[0];
     const uint32_t first = (uint32_t)index * BITX_TASK_ROWS;
-    const uint32_t n = bitx_task_rows(&p->high->in[1], first);
-    const uint32_t step = weight_scale->columns > 1;
-    const float *factor = (const float *)bitx_row(weight_scale, 0) + first * step;
-
-    for (uint32_t t = 0; t < out->rows; t++) {
-        int32_t sum[BITX_TASK_ROWS], low_sum[BITX_TASK_ROWS];
-        const float scale = *(const float *)bitx_row(&p->rescale->in[1], t);
-        float *y = (float *)bitx_row(out, t) + first;
-        product_sums(p, p->high, t, first, sum);
-        if (p->low) {
-            product_sums(p, p->low, t, first, low_sum);
-            for (uint32_t j = 0; j < n; j++)
-                y[j] = bitx_rescale_int16(sum[j], low_sum[j], factor[j * step], scale);
-        } else {
-            for (uint32_t j = 0; j < n; j++)
-                y[j] = bitx_rescale(sum[j], factor[j * step], scale);
-        }
-    }
+    if (p->low)
+        rescale_rows_int16(p, first);
+    else
+        rescale_rows(p, first);
 }
 
 static bitx_status run(products p)

@@ -1,7 +1,8 @@
-/* norm_quantize.c - RmsNorm, then QuantizeRows: the normalised row is computed twice, not stored.
- */
-#include "../ops/row_math.h"
-#include "../src/ops.h"
+/* norm_quantize.c - RmsNorm, then QuantizeRows: the normalised row is computed twice, a piece at a
+ * time, not stored. */
+#include "../ops/quantize.h"
+
+enum { PIECE = 128 }; /* columns, on the stack */
 
 typedef struct normal_row {
     const float *x, *weight;
@@ -9,40 +10,47 @@ typedef struct normal_row {
     uint32_t columns;
 } normal_row;
 
-static float element(const normal_row *row, uint32_t i)
+/* The normalised columns from `first` on; returns how many. */
+static uint32_t make_piece(float *piece, const normal_row *row, uint32_t first)
 {
-    return bitx_normalize(row->x[i], row->inverse_rms, row->weight[i]);
+    const uint32_t left = row->columns - first, columns = left < PIECE ? left : PIECE;
+    bitx_normalize(piece, row->x + first, row->inverse_rms, row->weight + first, columns);
+    return columns;
 }
 
 static uint32_t largest_magnitude(const normal_row *row)
 {
     uint32_t largest = 0;
-    for (uint32_t i = 0; i < row->columns; i++) {
-        const uint32_t magnitude = bitx_magnitude(element(row, i));
+    for (uint32_t i = 0; i < row->columns; i += PIECE) {
+        float piece[PIECE];
+        const uint32_t magnitude = bitx_largest_magnitude(piece, make_piece(piece, row, i));
         if (magnitude > largest) largest = magnitude;
     }
     return largest;
 }
 
+static void norm_quantize_row(const void *argument, uint32_t t)
+{
+    const bitx_call *norm = argument, *quantize = norm + 1;
+    const bitx_matrix *q = &quantize->out[0];
+    const float *x = bitx_row(&norm->in[0], norm->in[0].rows - q->rows + t);
+    const float r = bitx_inverse_rms(x, q->columns, bitx_float(norm->attribute[0]));
+    const normal_row row = {x, bitx_row(&norm->in[1], 0), r, q->columns};
+    const uint32_t largest = largest_magnitude(&row);
+    const float scale = largest < BITX_INFINITY_BITS ? bitx_quantize_scale(largest) : 0.0f;
+    int8_t *codes = bitx_row(q, t);
+
+    *(float *)bitx_row(&quantize->out[1], t) = scale;
+    if (scale == 0.0f) return;
+    for (uint32_t i = 0; i < row.columns; i += PIECE) {
+        float piece[PIECE];
+        const uint32_t columns = make_piece(piece, &row, i);
+        bitx_quantize(codes + i, piece, scale, columns);
+    }
+    bitx_zero_padding(q, t);
+}
+
 bitx_status bitx_fusion_norm_quantize(const bitx_call *calls)
 {
-    const bitx_call *norm = &calls[0];
-    const bitx_matrix *q = &calls[1].out[0], *scales = &calls[1].out[1];
-    const float epsilon = bitx_float(norm->attribute[0]);
-    const uint32_t skipped = norm->in[0].rows - q->rows;
-
-    for (uint32_t t = 0; t < q->rows; t++) {
-        const float *x = bitx_row(&norm->in[0], skipped + t);
-        const normal_row row = {x, bitx_row(&norm->in[1], 0),
-                                bitx_inverse_rms(x, q->columns, epsilon), q->columns};
-        const uint32_t largest = largest_magnitude(&row);
-        if (largest >= BITX_INFINITY_BITS) return BITX_E_NOT_FINITE;
-        const float scale = bitx_quantize_scale(largest);
-        int8_t *codes = bitx_row(q, t);
-        for (uint32_t i = 0; i < q->columns; i++)
-            codes[i] = bitx_quantize(element(&row, i), scale);
-        bitx_zero(codes + q->columns, q->stride - q->columns);
-        *(float *)bitx_row(scales, t) = scale;
-    }
-    return BITX_OK;
+    return bitx_quantize_all(calls->session, norm_quantize_row, calls, &calls[1].out[1]);
 }

@@ -92,7 +92,10 @@ typedef enum bitx_isa {
     BITX_ISA_SCALAR = 1u << 0, /* always there */
     BITX_ISA_NEON = 1u << 1,
     BITX_ISA_DOTPROD = 1u << 2,
-    BITX_ISA_AVX2 = 1u << 3
+    BITX_ISA_AVX2 = 1u << 3,
+    BITX_ISA_I8MM = 1u << 4,
+    BITX_ISA_MVE = 1u << 5,
+    BITX_ISA_DSP = 1u << 6
 } bitx_isa;
 
 /* The instruction sets that this core has and this library has kernels for. */

@@ -1,5 +1,6 @@
 /* add.c - y = a + b; b may be one row for all. */
-#include "../src/ops.h"
+#include "../src/floats.h"
+#include "../src/session.h"
 
 int bitx_fits_add(const bitx_call *call)
 {
@@ -7,14 +8,20 @@ int bitx_fits_add(const bitx_call *call)
            bitx_fits_second(&call->in[1], &call->out[0]);
 }
 
+static void add(float *restrict y, const float *restrict a, const float *restrict b, size_t columns)
+{
+    BITX_EACH(i, columns, y[i] = a[i] + b[i]);
+}
+
+static void add_row(const void *argument, uint32_t t)
+{
+    const bitx_call *call = argument;
+    add(bitx_row(&call->out[0], t), bitx_row(&call->in[0], t), bitx_second_row(&call->in[1], t),
+        call->out[0].columns);
+}
+
 bitx_status bitx_op_add(const bitx_call *call)
 {
-    const bitx_matrix *out = &call->out[0];
-    for (uint32_t t = 0; t < out->rows; t++) {
-        const float *a = bitx_row(&call->in[0], t), *b = bitx_second_row(&call->in[1], t);
-        float *y = bitx_row(out, t);
-        for (uint32_t i = 0; i < out->columns; i++)
-            y[i] = a[i] + b[i];
-    }
+    bitx_parallel_rows(call->session, add_row, call, call->out[0].rows);
     return BITX_OK;
 }

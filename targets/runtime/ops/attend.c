@@ -1,4 +1,5 @@
-/* attend.c - softmax(query key) value over the positions so far; one task for each query head. */
+/* attend.c - softmax(query key) value over the positions so far; one task for each query head
+ * and some rows. */
 #include "../src/floats.h"
 #include "../src/session.h"
 
@@ -25,57 +26,41 @@ typedef struct head {
     float scale;
 } head;
 
-static float score(const bitx_matrix *key, uint32_t j, const float *query, const head *h)
+/* scores[j] = query key_j for every position. */
+static void score(const bitx_call *call, float *scores, const float *query, const head *h)
 {
-    const void *row = bitx_row(key, j);
-    const float dot = key->dtype == BITX_F32
-                          ? bitx_lane_dot(query, (const float *)row + h->key_column, h->d)
-                          : bitx_lane_dot_f16(query, (const uint16_t *)row + h->key_column, h->d);
-    return dot * h->scale;
+    const bitx_kernels *kernels = &call->session->kernels;
+    const bitx_matrix *key = &call->in[1];
+    if (key->dtype == BITX_F32)
+        kernels->gemv_f32_f32_f32(scores, query, (const float *)bitx_row(key, 0) + h->key_column,
+                                  h->positions, h->d, key->stride);
+    else
+        kernels->gemv_f32_f32_f16(scores, query, (const uint16_t *)bitx_row(key, 0) + h->key_column,
+                                  h->positions, h->d, key->stride);
 }
 
-/* Turns scores into e_j; returns their lane sum. */
-static float exponentiate(float *scores, uint32_t positions)
+/* y = the sum of e_j value_j. */
+static void mix(const bitx_call *call, float *y, const float *e, const head *h)
 {
-    float largest = scores[0];
-    for (uint32_t j = 1; j < positions; j++)
-        if (scores[j] > largest) largest = scores[j];
-    for (uint32_t j = 0; j < positions; j++)
-        scores[j] = bitx_exp(scores[j] - largest);
-    return bitx_lane_sum(scores, positions);
-}
-
-static void add_weighted_f32(float *y, float e, const float *value, size_t d)
-{
-    for (size_t i = 0; i < d; i++)
-        y[i] = y[i] + e * value[i];
-}
-
-static void add_weighted_f16(float *y, float e, const uint16_t *value, size_t d)
-{
-    for (size_t i = 0; i < d; i++)
-        y[i] = y[i] + e * bitx_from_f16(value[i]);
+    const bitx_kernels *kernels = &call->session->kernels;
+    const bitx_matrix *value = &call->in[2];
+    if (value->dtype == BITX_F32)
+        kernels->gevm_f32_f32_f32(y, e, (const float *)bitx_row(value, 0) + h->key_column,
+                                  h->positions, h->d, value->stride);
+    else
+        kernels->gevm_f32_f32_f16(y, e, (const uint16_t *)bitx_row(value, 0) + h->key_column,
+                                  h->positions, h->d, value->stride);
 }
 
 static void attend(const bitx_call *call, uint32_t t, const head *h, float *scores)
 {
-    const bitx_matrix *key = &call->in[1], *value = &call->in[2];
     const float *query = (const float *)bitx_row(&call->in[0], t) + h->query_column;
-    float *y = (float *)bitx_row(&call->out[0], t) + h->query_column;
+    float *y = (float *)bitx_row(&call->out[0], t) + h->query_column, z;
 
-    for (uint32_t j = 0; j < h->positions; j++)
-        scores[j] = score(key, j, query, h);
-    const float z = exponentiate(scores, h->positions);
-    bitx_zero(y, h->d * sizeof *y);
-    for (uint32_t j = 0; j < h->positions; j++) {
-        const void *row = bitx_row(value, j);
-        if (value->dtype == BITX_F32)
-            add_weighted_f32(y, scores[j], (const float *)row + h->key_column, h->d);
-        else
-            add_weighted_f16(y, scores[j], (const uint16_t *)row + h->key_column, h->d);
-    }
-    for (size_t i = 0; i < h->d; i++)
-        y[i] = y[i] / z;
+    score(call, scores, query, h);
+    call->session->kernels.softmax_f32_f32(&z, scores, h->scale, h->positions);
+    mix(call, y, scores, h);
+    BITX_EACH(i, h->d, y[i] = y[i] / z);
 }
 
 /* floor(index * kv_heads / heads) by long division: the product may pass 2^32, its factors, bounded
@@ -92,16 +77,25 @@ static uint32_t group_of(uint32_t index, uint32_t kv_heads, uint32_t heads)
     return quotient;
 }
 
+/* Some rows for each head: scores have room for one row of a head, so rows of one are in order. */
+typedef struct rows_of_heads {
+    const bitx_call *call;
+    uint32_t first, end;
+} rows_of_heads;
+
+enum { ROWS_AT_ONCE = 8 };
+
 static void attend_task(void *argument, size_t index)
 {
-    const bitx_call *call = argument;
+    const rows_of_heads *rows = argument;
+    const bitx_call *call = rows->call;
     const uint32_t heads = call->attribute[0], kv_heads = call->attribute[1];
     const size_t d = bitx_divide(call->in[0].columns, heads);
     const size_t group = group_of((uint32_t)index, kv_heads, heads);
     head h = {d, index * d, group * d, 0, bitx_float(call->attribute[2])};
     uint8_t *scores = call->session->scores + index * call->session->scores_stride;
 
-    for (uint32_t t = 0; t < call->out[0].rows; t++) {
+    for (uint32_t t = rows->first; t < rows->end; t++) {
         h.positions = call->position + t + 1;
         attend(call, t, &h, (float *)(void *)scores);
     }
@@ -109,7 +103,11 @@ static void attend_task(void *argument, size_t index)
 
 bitx_status bitx_op_attend(const bitx_call *call)
 {
-    if ((uint64_t)call->position + call->out[0].rows > call->in[1].rows) return BITX_E_FULL;
-    bitx_parallel(call->session, attend_task, (void *)(uintptr_t)call, call->attribute[0]);
+    const uint32_t rows = call->out[0].rows;
+    if ((uint64_t)call->position + rows > call->in[1].rows) return BITX_E_FULL;
+    for (uint32_t t = 0; t < rows; t += ROWS_AT_ONCE) {
+        rows_of_heads some = {call, t, rows - t < ROWS_AT_ONCE ? rows : t + ROWS_AT_ONCE};
+        bitx_parallel(call->session, attend_task, &some, call->attribute[0]);
+    }
     return BITX_OK;
 }

@@ -1,5 +1,4 @@
 /* dense_matmul.c - x times a matrix of floats, or of int8. */
-#include "../src/floats.h"
 #include "integer_matmul.h"
 
 static int float_matmul_fits(const bitx_call *call)
@@ -18,13 +17,15 @@ int bitx_fits_dense_matmul(const bitx_call *call)
            float_matmul_fits(call);
 }
 
-static float dot(const bitx_matrix *w, uint32_t row, const float *x)
+/* Rows [first, first + n) of w times x. */
+static void multiply(const bitx_kernels *kernels, float *y, const float *x, const bitx_matrix *w,
+                     uint32_t first, uint32_t n)
 {
-    const void *weights = bitx_row(w, row);
+    const void *rows = bitx_row(w, first);
     switch (w->dtype) {
-    case BITX_F32: return bitx_lane_dot(x, weights, w->columns);
-    case BITX_F16: return bitx_lane_dot_f16(x, weights, w->columns);
-    default:       return bitx_lane_dot_bf16(x, weights, w->columns);
+    case BITX_F32: kernels->gemv_f32_f32_f32(y, x, rows, n, w->columns, w->stride); break;
+    case BITX_F16: kernels->gemv_f32_f32_f16(y, x, rows, n, w->columns, w->stride); break;
+    default:       kernels->gemv_f32_f32_bf16(y, x, rows, n, w->columns, w->stride);
     }
 }
 
@@ -33,11 +34,9 @@ static void float_matmul_task(void *argument, size_t index)
     const bitx_call *call = argument;
     const bitx_matrix *w = &call->in[1];
     const uint32_t first = (uint32_t)index * BITX_TASK_ROWS, n = bitx_task_rows(w, first);
-    for (uint32_t row = first; row < first + n; row++)
-        for (uint32_t t = 0; t < call->out[0].rows; t++) {
-            float *y = bitx_row(&call->out[0], t);
-            y[row] = dot(w, row, bitx_row(&call->in[0], t));
-        }
+    for (uint32_t t = 0; t < call->out[0].rows; t++)
+        multiply(&call->session->kernels, (float *)bitx_row(&call->out[0], t) + first,
+                 bitx_row(&call->in[0], t), w, first, n);
 }
 
 bitx_status bitx_op_dense_matmul(const bitx_call *call)

@@ -28,43 +28,76 @@ static inline uint32_t bitx_task_rows(const bitx_matrix *w, uint32_t first)
     return left < most ? left : most;
 }
 
-/* y, of BITX_TASK_ROWS, = rows [first, first + BITX_TASK_ROWS) of a packed w times row t of x, both
- * from column `column` on, a multiple of 16; `columns` of them, or the next multiple of 16.  y also
- * gets padding rows: up to the end of a tile. */
-static inline void bitx_packed_sums(const bitx_call *call, const bitx_matrix *x, uint32_t t,
-                                    uint32_t first, uint32_t column, uint32_t columns, int32_t *y)
+/* Some rows of x, from row t on; the sums of row t + i go to y + i * y_stride. */
+typedef struct bitx_panel {
+    uint32_t t, rows;
+    int32_t *y;
+    size_t y_stride; /* in elements */
+} bitx_panel;
+
+/* Binary tiles are longer than the room that a row of values has behind its last column. */
+static inline void bitx_binary_sums(const bitx_kernels *kernels, int32_t *y, const int8_t *x,
+                                    const uint8_t *tiles, uint32_t n, size_t k, size_t stride)
+{
+    int32_t sum[BITX_TASK_ROWS];
+    kernels->gemv_s32_s8_b1r(sum, x, tiles, (n + 31u) & ~31u, k, stride);
+    bitx_copy(y, sum, n * sizeof *sum);
+}
+
+/* Rows [first, first + BITX_TASK_ROWS) of a packed w times a panel of x, both from column `column`
+ * on, a multiple of 16; `columns` of them, or the next multiple of 16.  A row of y also gets what
+ * fills its last 64 bytes: a value has room for that, and so has BITX_TASK_ROWS. */
+static inline void bitx_packed_sums(const bitx_call *call, const bitx_matrix *x,
+                                    const bitx_panel *panel, uint32_t first, uint32_t column,
+                                    uint32_t columns)
 {
     const bitx_matrix *w = &call->in[1];
     const bitx_kernels *kernels = &call->session->kernels;
     const size_t stride = (size_t)bitx_tiles_stride(w->columns), k = (columns + 15u) & ~15u;
-    const int8_t *from = (const int8_t *)bitx_row(x, t) + column;
-    const uint8_t *tiles = w->data + (size_t)4 * column;
-    const uint32_t n = bitx_task_rows(w, first);
+    const uint32_t row_of_tiles = w->layout == BITX_LAYOUT_P2R   ? first / 16
+                                  : w->layout == BITX_LAYOUT_B1R ? first / 32
+                                                                 : first / 8; /* q4r */
+    const uint8_t *tiles = w->data + row_of_tiles * stride + (size_t)4 * column;
+    const int8_t *from = (const int8_t *)bitx_row(x, panel->t) + column;
+    const uint32_t n = bitx_task_rows(w, first), n8 = (n + 7u) & ~7u, n16 = (n + 15u) & ~15u;
+    int32_t *y = panel->y;
 
-    switch (w->layout) {
-    case BITX_LAYOUT_P2R:
-        kernels->gemv_s32_s8_p2r(y, from, tiles + first / 16 * stride, (n + 15u) & ~15u, k, stride);
-        break;
-    case BITX_LAYOUT_B1R:
-        kernels->gemv_s32_s8_b1r(y, from, tiles + first / 32 * stride, (n + 31u) & ~31u, k, stride);
-        break;
-    default: /* q4r */
-        kernels->gemv_s32_s8_q4r(y, from, tiles + first / 8 * stride, (n + 7u) & ~7u, k, stride);
+    if (w->layout == BITX_LAYOUT_P2R && panel->rows > 1) {
+        kernels->gemm_s32_s8_p2r(y, panel->y_stride, from, x->stride, panel->rows, tiles, n16, k,
+                                 stride);
+        return;
     }
+    for (uint32_t i = 0; i < panel->rows; i++, y += panel->y_stride, from += x->stride)
+        switch (w->layout) {
+        case BITX_LAYOUT_P2R: kernels->gemv_s32_s8_p2r(y, from, tiles, n16, k, stride); break;
+        case BITX_LAYOUT_B1R: bitx_binary_sums(kernels, y, from, tiles, n, k, stride); break;
+        default:              kernels->gemv_s32_s8_q4r(y, from, tiles, n8, k, stride);
+        }
 }
 
-/* y, of BITX_TASK_ROWS, = rows [first, first + BITX_TASK_ROWS) of w times row t of x.  Of a packed
- * matrix, y also gets padding rows: up to the end of a tile. */
-static inline void bitx_integer_sums(const bitx_call *call, uint32_t t, uint32_t first, int32_t *y)
+/* Rows [first, first + BITX_TASK_ROWS) of w times a panel of x; y as above. */
+static inline void bitx_integer_sums(const bitx_call *call, const bitx_panel *panel, uint32_t first)
 {
     const bitx_matrix *x = &call->in[0], *w = &call->in[1];
 
-    if (w->layout == BITX_LAYOUT_PLAIN)
-        call->session->kernels.gemv_s32_s8_s8(y, (const int8_t *)bitx_row(x, t),
-                                              (const int8_t *)bitx_row(w, first),
-                                              bitx_task_rows(w, first), w->columns);
-    else
-        bitx_packed_sums(call, x, t, first, 0, w->columns, y);
+    if (w->layout != BITX_LAYOUT_PLAIN) {
+        bitx_packed_sums(call, x, panel, first, 0, w->columns);
+        return;
+    }
+    for (uint32_t i = 0; i < panel->rows; i++)
+        call->session->kernels.gemv_s32_s8_s8(
+            panel->y + i * panel->y_stride, (const int8_t *)bitx_row(x, panel->t + i),
+            (const int8_t *)bitx_row(w, first), bitx_task_rows(w, first), w->columns);
+}
+
+/* The panel of all rows of y, their columns from `first` on, for the last rows of x. */
+static inline bitx_panel bitx_whole_panel(const bitx_matrix *x, const bitx_matrix *y,
+                                          uint32_t first)
+{
+    return (bitx_panel){.t = x->rows - y->rows,
+                        .rows = y->rows,
+                        .y = (int32_t *)bitx_row(y, 0) + first,
+                        .y_stride = y->stride / sizeof(int32_t)};
 }
 
 /* The task of an unfused integer product: weights are read once for all rows of the call. */
@@ -72,12 +105,8 @@ static inline void bitx_integer_matmul_task(void *argument, size_t index)
 {
     const bitx_call *call = (const bitx_call *)argument;
     const uint32_t first = (uint32_t)index * BITX_TASK_ROWS;
-    const uint32_t n = bitx_task_rows(&call->in[1], first);
-    for (uint32_t t = 0; t < call->out[0].rows; t++) {
-        int32_t sum[BITX_TASK_ROWS]; /* a row of values has no room for the rest of a tile */
-        bitx_integer_sums(call, t, first, sum);
-        bitx_copy((int32_t *)bitx_row(&call->out[0], t) + first, sum, n * sizeof *sum);
-    }
+    const bitx_panel all = bitx_whole_panel(&call->in[0], &call->out[0], first);
+    bitx_integer_sums(call, &all, first);
 }
 
 #endif /* BITX_INTEGER_MATMUL_H */

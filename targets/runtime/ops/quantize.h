@@ -2,7 +2,7 @@
 #ifndef BITX_QUANTIZE_H
 #define BITX_QUANTIZE_H
 
-#include "../src/ops.h"
+#include "../src/session.h"
 #include "row_math.h"
 
 /* Whether q are int8 codes of x, a row for a row. */
@@ -27,15 +27,26 @@ static inline void bitx_zero_padding(const bitx_matrix *q, size_t row)
     bitx_zero((uint8_t *)bitx_row(q, row) + bytes, q->stride - bytes);
 }
 
-/* Codes of some columns that share a scale.  0 when x is not finite. */
-static inline int bitx_quantize_columns(int8_t *q, float *scale, const float *x, size_t columns)
+/* Codes of some columns that share a scale.  When x is not finite the scale is 0, as no other is.
+ */
+static inline void bitx_quantize_columns(int8_t *q, float *scale, const float *x, size_t columns)
 {
     const uint32_t largest = bitx_largest_magnitude(x, columns);
-    if (largest >= BITX_INFINITY_BITS) return 0;
-    *scale = bitx_quantize_scale(largest);
-    for (size_t i = 0; i < columns; i++)
-        q[i] = bitx_quantize(x[i], *scale);
-    return 1;
+    *scale = largest < BITX_INFINITY_BITS ? bitx_quantize_scale(largest) : 0.0f;
+    if (*scale > 0.0f) bitx_quantize(q, x, *scale, columns);
+}
+
+/* The task for every row; then an error if it left a scale at 0. */
+static inline bitx_status bitx_quantize_all(const bitx_session *session, bitx_row_task task,
+                                            const void *argument, const bitx_matrix *scales)
+{
+    bitx_parallel_rows(session, task, argument, scales->rows);
+    for (uint32_t t = 0; t < scales->rows; t++) {
+        const float *scale = (const float *)bitx_row(scales, t);
+        for (uint32_t g = 0; g < scales->columns; g++)
+            if (scale[g] == 0.0f) return BITX_E_NOT_FINITE;
+    }
+    return BITX_OK;
 }
 
 #endif /* BITX_QUANTIZE_H */

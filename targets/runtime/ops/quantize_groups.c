@@ -10,19 +10,20 @@ int bitx_fits_quantize_groups(const bitx_call *call)
            bitx_goes_with(&call->out[1], q, BITX_F32, bitx_group_count(group, q->columns));
 }
 
-bitx_status bitx_op_quantize_groups(const bitx_call *call)
+static void quantize_row(const void *argument, uint32_t t)
 {
+    const bitx_call *call = argument;
     const bitx_matrix *q = &call->out[0];
     const uint32_t group = call->attribute[0];
-    for (uint32_t t = 0; t < q->rows; t++) {
-        const float *x = bitx_row(&call->in[0], t);
-        int8_t *codes = bitx_row(q, t);
-        float *scale = bitx_row(&call->out[1], t);
-        for (uint32_t i = 0; i < q->columns; i += group, scale++) {
-            const uint32_t columns = bitx_group_columns(group, q->columns, i);
-            if (!bitx_quantize_columns(codes + i, scale, x + i, columns)) return BITX_E_NOT_FINITE;
-        }
-        bitx_zero_padding(q, t);
-    }
-    return BITX_OK;
+    const float *x = bitx_row(&call->in[0], t);
+    int8_t *codes = bitx_row(q, t);
+    float *scale = bitx_row(&call->out[1], t);
+    for (uint32_t i = 0; i < q->columns; i += group, scale++)
+        bitx_quantize_columns(codes + i, scale, x + i, bitx_group_columns(group, q->columns, i));
+    bitx_zero_padding(q, t);
+}
+
+bitx_status bitx_op_quantize_groups(const bitx_call *call)
+{
+    return bitx_quantize_all(call->session, quantize_row, call, &call->out[1]);
 }

@@ -11,30 +11,40 @@ int bitx_fits_quantize_rows_int16(const bitx_call *call)
 
 enum { MOST = 32512 }; /* 127 * 256 */
 
-static void quantize(int8_t *high, int8_t *low, const float *x, float scale, uint32_t columns)
+static int32_t clip(int32_t code)
 {
-    for (uint32_t i = 0; i < columns; i++) {
-        const int32_t nearest = bitx_nearest(x[i] * scale);
-        const int32_t code = nearest < -MOST ? -MOST : nearest > MOST ? MOST : nearest;
-        const int32_t upper = (code + 128 + 256 * 128) / 256 - 128; /* rounds down */
-        high[i] = (int8_t)upper;
-        low[i] = (int8_t)(code - 256 * upper);
-    }
+    return code < -MOST ? -MOST : code > MOST ? MOST : code;
+}
+
+/* Rounds down. */
+static int32_t upper(int32_t code)
+{
+    return (int32_t)((uint32_t)(code + 128 + 256 * 128) >> 8) - 128;
+}
+
+static void quantize(int8_t *restrict high, int8_t *restrict low, const float *restrict x,
+                     float scale, uint32_t columns)
+{
+    BITX_EACH(i, columns, high[i] = (int8_t)upper(clip(bitx_nearest(x[i] * scale))));
+    BITX_EACH(i, columns, low[i] = (int8_t)(clip(bitx_nearest(x[i] * scale)) - 256 * high[i]));
+}
+
+static void quantize_row(const void *argument, uint32_t t)
+{
+    const bitx_call *call = argument;
+    const bitx_matrix *high = &call->out[0], *low = &call->out[1];
+    const float *x = bitx_row(&call->in[0], t);
+    const uint32_t bits = bitx_largest_magnitude(x, high->columns);
+    const float largest = bitx_float(bits);
+    const float scale = (float)MOST / (largest > 1e-5f ? largest : 1e-5f);
+    const int is_finite = bits < BITX_INFINITY_BITS;
+    if (is_finite) quantize(bitx_row(high, t), bitx_row(low, t), x, scale, high->columns);
+    bitx_zero_padding(high, t);
+    bitx_zero_padding(low, t);
+    *(float *)bitx_row(&call->out[2], t) = is_finite ? scale : 0.0f;
 }
 
 bitx_status bitx_op_quantize_rows_int16(const bitx_call *call)
 {
-    const bitx_matrix *high = &call->out[0], *low = &call->out[1];
-    for (uint32_t t = 0; t < high->rows; t++) {
-        const float *x = bitx_row(&call->in[0], t);
-        const uint32_t bits = bitx_largest_magnitude(x, high->columns);
-        if (bits >= BITX_INFINITY_BITS) return BITX_E_NOT_FINITE;
-        const float largest = bitx_float(bits);
-        const float scale = (float)MOST / (largest > 1e-5f ? largest : 1e-5f);
-        quantize(bitx_row(high, t), bitx_row(low, t), x, scale, high->columns);
-        bitx_zero_padding(high, t);
-        bitx_zero_padding(low, t);
-        *(float *)bitx_row(&call->out[2], t) = scale;
-    }
-    return BITX_OK;
+    return bitx_quantize_all(call->session, quantize_row, call, &call->out[2]);
 }

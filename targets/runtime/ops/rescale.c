@@ -25,11 +25,9 @@ bitx_status bitx_op_rescale(const bitx_call *call)
         float *y = bitx_row(out, t);
         if (call->inputs == 4) {
             const int32_t *low_sum = bitx_row(&call->in[3], t);
-            for (uint32_t j = 0; j < out->columns; j++)
-                y[j] = bitx_rescale_int16(sum[j], low_sum[j], weight_scale[j * step], scale);
+            bitx_rescale_int16(y, sum, low_sum, weight_scale, step, scale, out->columns);
         } else {
-            for (uint32_t j = 0; j < out->columns; j++)
-                y[j] = bitx_rescale(sum[j], weight_scale[j * step], scale);
+            bitx_rescale(y, sum, weight_scale, step, scale, out->columns);
         }
     }
     return BITX_OK;

@@ -1,5 +1,5 @@
 /* rms_norm.c - y = (x / rms(x)) * weight, each head by itself. */
-#include "../src/ops.h"
+#include "../src/session.h"
 #include "row_math.h"
 
 int bitx_fits_rms_norm(const bitx_call *call)
@@ -12,24 +12,19 @@ int bitx_fits_rms_norm(const bitx_call *call)
            bitx_is_vector(&call->in[1], d);
 }
 
-static void normalize(float *y, const float *x, const float *weight, uint32_t d, float epsilon)
+static void norm_row(const void *argument, uint32_t t)
 {
-    const float r = bitx_inverse_rms(x, d, epsilon);
-    for (uint32_t i = 0; i < d; i++)
-        y[i] = bitx_normalize(x[i], r, weight[i]);
+    const bitx_call *call = argument;
+    const float *x = bitx_row(&call->in[0], t), *weight = bitx_row(&call->in[1], 0);
+    const float epsilon = bitx_float(call->attribute[0]);
+    const uint32_t d = call->in[1].columns;
+    float *y = bitx_row(&call->out[0], t);
+    for (uint32_t h = 0; h < call->attribute[1]; h++, x += d, y += d)
+        bitx_normalize(y, x, bitx_inverse_rms(x, d, epsilon), weight, d);
 }
 
 bitx_status bitx_op_rms_norm(const bitx_call *call)
 {
-    const bitx_matrix *out = &call->out[0];
-    const float *weight = bitx_row(&call->in[1], 0);
-    const float epsilon = bitx_float(call->attribute[0]);
-    const uint32_t d = call->in[1].columns;
-    for (uint32_t t = 0; t < out->rows; t++) {
-        const float *x = bitx_row(&call->in[0], t);
-        float *y = bitx_row(out, t);
-        for (uint32_t h = 0; h < call->attribute[1]; h++, x += d, y += d)
-            normalize(y, x, weight, d, epsilon);
-    }
+    bitx_parallel_rows(call->session, norm_row, call, call->out[0].rows);
     return BITX_OK;
 }

@@ -1,6 +1,6 @@
 /* rope.c - turn the halves of each head by the angle of the row's position. */
 #include "../src/floats.h"
-#include "../src/ops.h"
+#include "../src/session.h"
 
 int bitx_fits_rope(const bitx_call *call)
 {
@@ -11,28 +11,30 @@ int bitx_fits_rope(const bitx_call *call)
            (uint64_t)call->attribute[0] * 2 * cos->columns == y->columns;
 }
 
-static void turn(float *y, const float *x, const float *c, const float *s, uint32_t half)
+/* The halves of a head. */
+static void turn(float *restrict y_low, float *restrict y_high, const float *restrict low,
+                 const float *restrict high, const float *restrict c, const float *restrict s,
+                 size_t half)
 {
-    for (uint32_t i = 0; i < half; i++) {
-        const float low = x[i], high = x[i + half];
-        y[i] = low * c[i] - high * s[i];
-        y[i + half] = high * c[i] + low * s[i];
-    }
+    BITX_EACH(i, half, y_low[i] = low[i] * c[i] - high[i] * s[i]);
+    BITX_EACH(i, half, y_high[i] = high[i] * c[i] + low[i] * s[i]);
+}
+
+static void rope_row(const void *argument, uint32_t t)
+{
+    const bitx_call *call = argument;
+    const uint32_t heads = call->attribute[0], half = call->in[1].columns;
+    const float *c = bitx_row(&call->in[1], call->position + t);
+    const float *s = bitx_row(&call->in[2], call->position + t);
+    const float *x = bitx_row(&call->in[0], t);
+    float *y = bitx_row(&call->out[0], t);
+    for (uint32_t h = 0; h < heads; h++, x += 2 * half, y += 2 * half)
+        turn(y, y + half, x, x + half, c, s, half);
 }
 
 bitx_status bitx_op_rope(const bitx_call *call)
 {
-    const bitx_matrix *cos = &call->in[1], *y = &call->out[0];
-    const uint32_t heads = call->attribute[0], half = cos->columns;
-    if ((uint64_t)call->position + y->rows > cos->rows) return BITX_E_FULL;
-
-    for (uint32_t t = 0; t < y->rows; t++) {
-        const float *c = bitx_row(cos, call->position + t);
-        const float *s = bitx_row(&call->in[2], call->position + t);
-        const float *from = bitx_row(&call->in[0], t);
-        float *to = bitx_row(y, t);
-        for (uint32_t h = 0; h < heads; h++, from += 2 * half, to += 2 * half)
-            turn(to, from, c, s, half);
-    }
+    if ((uint64_t)call->position + call->out[0].rows > call->in[1].rows) return BITX_E_FULL;
+    bitx_parallel_rows(call->session, rope_row, call, call->out[0].rows);
     return BITX_OK;
 }

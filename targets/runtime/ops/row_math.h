@@ -11,9 +11,10 @@ static inline float bitx_inverse_rms(const float *x, uint32_t columns, float eps
     return 1.0f / __builtin_sqrtf(mean + epsilon);
 }
 
-static inline float bitx_normalize(float x, float inverse_rms, float weight)
+static inline void bitx_normalize(float *restrict y, const float *restrict x, float inverse_rms,
+                                  const float *restrict weight, size_t columns)
 {
-    return (x * inverse_rms) * weight;
+    BITX_EACH(i, columns, y[i] = (x[i] * inverse_rms) * weight[i]);
 }
 
 /* QuantizeRows: from the largest magnitude of a row, the factor; then each code. */
@@ -23,23 +24,40 @@ static inline float bitx_quantize_scale(uint32_t largest_magnitude)
     return 127.0f / (largest > 1e-5f ? largest : 1e-5f);
 }
 
-static inline int8_t bitx_quantize(float x, float scale)
+static inline int8_t bitx_clip(int32_t code)
 {
-    const int32_t code = bitx_nearest(x * scale);
     return (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
 }
 
-/* Rescale: y = float(sum) * f. */
-static inline float bitx_rescale(int32_t sum, float weight_scale, float scale)
+static inline void bitx_quantize(int8_t *restrict q, const float *restrict x, float scale,
+                                 size_t columns)
 {
-    return (float)sum * (weight_scale / scale);
+    BITX_EACH(i, columns, q[i] = bitx_clip(bitx_nearest(x[i] * scale)));
+}
+
+/* Rescale: y = float(sum) * f.  y may be where the sums are.  step: 0 if one weight scale serves
+ * all. */
+static inline void bitx_rescale(float *y, const int32_t *sum, const float *restrict weight_scale,
+                                uint32_t step, float scale, size_t columns)
+{
+    const float shared = weight_scale[0] / scale;
+    if (step == 0)
+        BITX_EACH(j, columns, y[j] = (float)sum[j] * shared);
+    else
+        BITX_EACH(j, columns, y[j] = (float)sum[j] * (weight_scale[j] / scale));
 }
 
 /* The same of the sums of high and low. */
-static inline float bitx_rescale_int16(int32_t sum, int32_t low_sum, float weight_scale,
-                                       float scale)
+static inline void bitx_rescale_int16(float *y, const int32_t *sum, const int32_t *low_sum,
+                                      const float *restrict weight_scale, uint32_t step,
+                                      float scale, size_t columns)
 {
-    return ((float)sum * 256.0f + (float)low_sum) * (weight_scale / scale);
+    const float shared = weight_scale[0] / scale;
+    if (step == 0)
+        BITX_EACH(j, columns, y[j] = ((float)sum[j] * 256.0f + (float)low_sum[j]) * shared);
+    else
+        BITX_EACH(j, columns,
+                  y[j] = ((float)sum[j] * 256.0f + (float)low_sum[j]) * (weight_scale[j] / scale));
 }
 
 static inline float bitx_silu(float x)
@@ -47,9 +65,11 @@ static inline float bitx_silu(float x)
     return x / (1.0f + bitx_exp(0.0f - x));
 }
 
+/* x > 0 ? x : +0, by the bits: those of positive numbers are 1 to infinity's. */
 static inline float bitx_relu(float x)
 {
-    return x > 0.0f ? x : 0.0f;
+    const uint32_t bits = bitx_bits(x);
+    return bitx_float(bits & bitx_mask(bits - 1 < BITX_INFINITY_BITS));
 }
 
 #endif /* BITX_ROW_MATH_H */

@@ -1,5 +1,5 @@
 /* silu.c - y = x / (1 + exp(-x)). */
-#include "../src/ops.h"
+#include "../src/session.h"
 #include "row_math.h"
 
 int bitx_fits_silu(const bitx_call *call)
@@ -7,14 +7,19 @@ int bitx_fits_silu(const bitx_call *call)
     return bitx_maps_rows(&call->in[0], &call->out[0]);
 }
 
+static void silu(float *restrict y, const float *restrict x, size_t columns)
+{
+    BITX_EACH(i, columns, y[i] = bitx_silu(x[i]));
+}
+
+static void silu_row(const void *argument, uint32_t t)
+{
+    const bitx_call *call = argument;
+    silu(bitx_row(&call->out[0], t), bitx_row(&call->in[0], t), call->out[0].columns);
+}
+
 bitx_status bitx_op_silu(const bitx_call *call)
 {
-    const bitx_matrix *out = &call->out[0];
-    for (uint32_t t = 0; t < out->rows; t++) {
-        const float *x = bitx_row(&call->in[0], t);
-        float *y = bitx_row(out, t);
-        for (uint32_t i = 0; i < out->columns; i++)
-            y[i] = bitx_silu(x[i]);
-    }
+    bitx_parallel_rows(call->session, silu_row, call, call->out[0].rows);
     return BITX_OK;
 }

@@ -12,6 +12,31 @@ void bitx_parallel(const bitx_session *session, bitx_task task, void *argument, 
         task(argument, i);
 }
 
+/* Rows that are worth a task: some tens of microseconds. */
+enum { ROWS_AT_ONCE = 4 };
+
+typedef struct rows_job {
+    bitx_row_task task;
+    const void *argument;
+    uint32_t rows;
+} rows_job;
+
+static void run_rows(void *argument, size_t index)
+{
+    const rows_job *job = argument;
+    const uint32_t first = (uint32_t)index * ROWS_AT_ONCE, left = job->rows - first;
+    const uint32_t end = left < ROWS_AT_ONCE ? job->rows : first + ROWS_AT_ONCE;
+    for (uint32_t t = first; t < end; t++)
+        job->task(job->argument, t);
+}
+
+void bitx_parallel_rows(const bitx_session *session, bitx_row_task task, const void *argument,
+                        uint32_t rows)
+{
+    rows_job job = {task, argument, rows};
+    bitx_parallel(session, run_rows, &job, ((size_t)rows + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE);
+}
+
 /* A value without a slot lives inside a fusion: it keeps no data. */
 static void bind_value(const bitx_session *session, bitx_matrix *matrix, uint32_t rows)
 {

@@ -1,4 +1,4 @@
-/* floats.c - sums in eight lanes, exp, f16. */
+/* floats.c - sums in eight lanes, the largest magnitude, f16. */
 #include "floats.h"
 
 /* In each, count is cut into blocks of eight and a rest; lane l takes element 8i + l. */
@@ -37,25 +37,20 @@ float bitx_lane_dot_f16(const float *x, const uint16_t *y, size_t count)
     SUM_IN_LANES(x[i] * bitx_from_f16(y[i]));
 }
 
-float bitx_exp(float x)
+uint32_t bitx_largest_magnitude(const float *x, size_t count)
 {
-    if (x < -87.0f) return 0.0f;
-    if (x > 88.0f) return bitx_float(BITX_INFINITY_BITS);
-
-    const float shifted = x * 0x1.715476p+0f + 0x1.8p23f;
-    const float n = shifted - 0x1.8p23f;
-    const float r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
-    float p = 0x1.6d110ap-10f;
-    p = p * r + 0x1.120b6ep-7f;
-    p = p * r + 0x1.55551ap-5f;
-    p = p * r + 0x1.5554dcp-3f;
-    p = p * r + 0x1p-1f;
-    const float y = 1.0f + (r + (r * r) * p);
-
-    /* n = a + b, kept above zero so that halving rounds down. */
-    const uint32_t above = bitx_bits(shifted) - 0x4b400000u + 256;
-    const uint32_t a = above >> 1, b = above - a;
-    return (y * bitx_float((a - 1) << 23)) * bitx_float((b - 1) << 23);
+    uint32_t largest = 0, largest_of[16] = {0};
+    size_t first = 0;
+    for (; first + 16 <= count; first += 16)
+        for (size_t l = 0; l < 16; l++) {
+            const uint32_t magnitude = bitx_magnitude(x[first + l]);
+            largest_of[l] = magnitude > largest_of[l] ? magnitude : largest_of[l];
+        }
+    for (; first < count; first++)
+        if (bitx_magnitude(x[first]) > largest) largest = bitx_magnitude(x[first]);
+    for (size_t l = 0; l < 16; l++)
+        if (largest_of[l] > largest) largest = largest_of[l];
+    return largest;
 }
 
 /* A magnitude below 2^-14 has a subnormal f16: adding 1/2 leaves its bits, rounded, at the end. */

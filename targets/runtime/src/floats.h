@@ -27,20 +27,45 @@ static inline float bitx_float(uint32_t bits)
     return x;
 }
 
+/* All bits, or none: a choice without a branch. */
+static inline uint32_t bitx_mask(int is_true)
+{
+    return 0u - (uint32_t)is_true;
+}
+
 /* Ordered like |x|; at BITX_INFINITY_BITS or above, x is not finite. */
 static inline uint32_t bitx_magnitude(float x)
 {
     return bitx_bits(x) & 0x7fffffffu;
 }
 
+/* Does something for each i below count, in no order.  The inner loop has a length that the
+ * compiler knows: where the statement has no branch and its pointers are restrict, it becomes
+ * vectors.  On Cortex-M floats have no vectors: one loop is less code. */
+#if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#define BITX_EACH(i, count, statement)                                                             \
+    do {                                                                                           \
+        for (size_t i = 0; i < (count); i++) {                                                     \
+            statement;                                                                             \
+        }                                                                                          \
+    } while (0)
+#else
+#define BITX_EACH(i, count, statement)                                                             \
+    do {                                                                                           \
+        const size_t whole_blocks = (count) & ~(size_t)15;                                         \
+        for (size_t block = 0; block < whole_blocks; block += 16)                                  \
+            for (size_t of_block = 0; of_block < 16; of_block++) {                                 \
+                const size_t i = block + of_block;                                                 \
+                statement;                                                                         \
+            }                                                                                      \
+        for (size_t i = whole_blocks; i < (count); i++) {                                          \
+            statement;                                                                             \
+        }                                                                                          \
+    } while (0)
+#endif
+
 /* Largest magnitude of all. */
-static inline uint32_t bitx_largest_magnitude(const float *x, size_t count)
-{
-    uint32_t largest = 0;
-    for (size_t i = 0; i < count; i++)
-        if (bitx_magnitude(x[i]) > largest) largest = bitx_magnitude(x[i]);
-    return largest;
-}
+uint32_t bitx_largest_magnitude(const float *x, size_t count);
 
 /* The nearest integer, ties to even, for |x| <= 2^22: it stands in the low bits of the sum. */
 static inline int32_t bitx_nearest(float x)
@@ -70,8 +95,30 @@ static inline float bitx_from_f16(uint16_t x)
  * without its sign. */
 uint16_t bitx_to_f16(float x);
 
-/* e^x as NUMERICS.md, section 2. */
-float bitx_exp(float x);
+/* e^x as NUMERICS.md, section 2: without a branch, so that a loop of it can become vectors. */
+static inline float bitx_exp(float x)
+{
+    const float shifted = x * 0x1.715476p+0f + 0x1.8p23f;
+    const float n = shifted - 0x1.8p23f;
+    const float r = (x - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;
+    float p = 0x1.6d110ap-10f;
+    p = p * r + 0x1.120b6ep-7f;
+    p = p * r + 0x1.55551ap-5f;
+    p = p * r + 0x1.5554dcp-3f;
+    p = p * r + 0x1p-1f;
+    const float y = 1.0f + (r + (r * r) * p);
+
+    /* n = a + b, kept above zero so that halving rounds down. */
+    const uint32_t above = bitx_bits(shifted) - 0x4b400000u + 256;
+    const uint32_t a = above >> 1, b = above - a;
+    const uint32_t result = bitx_bits((y * bitx_float((a - 1) << 23)) * bitx_float((b - 1) << 23));
+
+    /* From -infinity to below -87, and from above 88 to infinity, by their bits. */
+    const uint32_t bits = bitx_bits(x);
+    const uint32_t low = bitx_mask(bits - 0xc2ae0001u <= 0xff800000u - 0xc2ae0001u);
+    const uint32_t high = bitx_mask(bits - 0x42b00001u <= 0x7f800000u - 0x42b00001u);
+    return bitx_float((result & ~low & ~high) | (BITX_INFINITY_BITS & high));
+}
 
 /* A float sum has eight lanes: element i goes to lane i mod 8. */
 typedef struct bitx_lanes {

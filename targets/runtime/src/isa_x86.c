@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #define OSXSAVE   (1u << 27) /* leaf 1, ecx */
+#define F16C      (1u << 29) /* leaf 1, ecx */
 #define AVX2      (1u << 5)  /* leaf 7, ebx */
 #define YMM_STATE 6u         /* XCR0: both halves of the ymm registers */
 
@@ -27,7 +28,8 @@ static uint32_t saved_state(void)
 
 uint32_t bitx_isa_detect(void)
 {
-    if (cpuid(0).eax < 7 || !(cpuid(1).ecx & OSXSAVE)) return 0;
+    const uint32_t needed = OSXSAVE | F16C;
+    if (cpuid(0).eax < 7 || (cpuid(1).ecx & needed) != needed) return 0;
     if ((saved_state() & YMM_STATE) != YMM_STATE) return 0;
     return cpuid(7).ebx & AVX2 ? BITX_ISA_AVX2 : 0;
 }

@@ -15,6 +15,15 @@ void bitx_kernels_choose(bitx_kernels *kernels, uint32_t mask)
 #ifdef BITX_HAVE_AVX2
     if (isa & BITX_ISA_AVX2) bitx_use_avx2(kernels);
 #endif
+#ifdef BITX_HAVE_I8MM
+    if (isa & BITX_ISA_I8MM) bitx_use_i8mm(kernels);
+#endif
+#ifdef BITX_HAVE_MVE
+    if (isa & BITX_ISA_MVE) bitx_use_mve(kernels);
+#endif
+#ifdef BITX_HAVE_DSP
+    if (isa & BITX_ISA_DSP) bitx_use_dsp(kernels);
+#endif
     (void)isa;
 }
 
@@ -30,6 +39,15 @@ uint32_t bitx_isa_available(void)
 #ifdef BITX_HAVE_AVX2
     built |= BITX_ISA_AVX2;
 #endif
+#ifdef BITX_HAVE_I8MM
+    built |= BITX_ISA_I8MM;
+#endif
+#ifdef BITX_HAVE_MVE
+    built |= BITX_ISA_MVE;
+#endif
+#ifdef BITX_HAVE_DSP
+    built |= BITX_ISA_DSP;
+#endif
     return built & (bitx_isa_detect() | BITX_ISA_SCALAR);
 }
 
@@ -40,6 +58,9 @@ const char *bitx_isa_name(bitx_isa isa)
     case BITX_ISA_NEON:    return "neon";
     case BITX_ISA_DOTPROD: return "dotprod";
     case BITX_ISA_AVX2:    return "avx2";
+    case BITX_ISA_I8MM:    return "i8mm";
+    case BITX_ISA_MVE:     return "mve";
+    case BITX_ISA_DSP:     return "dsp";
     }
     return NULL;
 }

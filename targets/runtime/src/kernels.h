@@ -2,10 +2,17 @@
 #ifndef BITX_KERNELS_H
 #define BITX_KERNELS_H
 
+#include "../kernels/gemm_s32_s8_p2r/gemm_s32_s8_p2r.h"
+#include "../kernels/gemv_f32_f32_bf16/gemv_f32_f32_bf16.h"
+#include "../kernels/gemv_f32_f32_f16/gemv_f32_f32_f16.h"
+#include "../kernels/gemv_f32_f32_f32/gemv_f32_f32_f32.h"
 #include "../kernels/gemv_s32_s8_b1r/gemv_s32_s8_b1r.h"
 #include "../kernels/gemv_s32_s8_p2r/gemv_s32_s8_p2r.h"
 #include "../kernels/gemv_s32_s8_q4r/gemv_s32_s8_q4r.h"
 #include "../kernels/gemv_s32_s8_s8/gemv_s32_s8_s8.h"
+#include "../kernels/gevm_f32_f32_f16/gevm_f32_f32_f16.h"
+#include "../kernels/gevm_f32_f32_f32/gevm_f32_f32_f32.h"
+#include "../kernels/softmax_f32_f32/softmax_f32_f32.h"
 #include "bitexport.h"
 
 typedef struct bitx_kernels {
@@ -13,6 +20,13 @@ typedef struct bitx_kernels {
     bitx_gemv_s32_s8_b1r_fn gemv_s32_s8_b1r;
     bitx_gemv_s32_s8_q4r_fn gemv_s32_s8_q4r;
     bitx_gemv_s32_s8_s8_fn gemv_s32_s8_s8;
+    bitx_gemm_s32_s8_p2r_fn gemm_s32_s8_p2r;
+    bitx_gemv_f32_f32_f32_fn gemv_f32_f32_f32;
+    bitx_gemv_f32_f32_f16_fn gemv_f32_f32_f16;
+    bitx_gemv_f32_f32_bf16_fn gemv_f32_f32_bf16;
+    bitx_gevm_f32_f32_f32_fn gevm_f32_f32_f32;
+    bitx_gevm_f32_f32_f16_fn gevm_f32_f32_f16;
+    bitx_softmax_f32_f32_fn softmax_f32_f32;
     bitx_isa isa; /* the best that put something in */
 } bitx_kernels;
 
@@ -27,6 +41,9 @@ void bitx_use_scalar(bitx_kernels *kernels);
 void bitx_use_neon(bitx_kernels *kernels);
 void bitx_use_dotprod(bitx_kernels *kernels);
 void bitx_use_avx2(bitx_kernels *kernels);
+void bitx_use_i8mm(bitx_kernels *kernels);
+void bitx_use_mve(bitx_kernels *kernels);
+void bitx_use_dsp(bitx_kernels *kernels);
 
 /* The instruction sets that this core has, whether or not the library has kernels for them. */
 uint32_t bitx_isa_detect(void);

@@ -9,6 +9,7 @@
 /* Rows of tiles, the same in every packed layout, begin one step of 16 columns after each other:
  * they share bytes, which saves stack. */
 enum { K = 592, STRIDE = 4 * 16, MOST_TILES = 3, W_BYTES = 4 * K + (MOST_TILES - 1) * STRIDE };
+enum { X_BYTES = K + 8 * 16 };
 enum { P2R_N = 3 * 16, B1R_N = 2 * 32, Q4R_N = 3 * 8, MOST_N = B1R_N };
 
 static uint8_t next_byte(uint32_t *state)
@@ -33,6 +34,16 @@ static int packed_agrees(bitx_gemv_s32_s8_p2r_fn kernel, bitx_gemv_s32_s8_p2r_fn
     return bitx_same(y, expected, n * sizeof *y);
 }
 
+/* Columns begin one step of 16 after each other; 9 of them are panels of any kernel and a rest. */
+static int gemm_agrees(bitx_gemm_s32_s8_p2r_fn kernel, const int8_t *x, const uint8_t *w)
+{
+    enum { COLUMNS = X_BYTES / 16 - K / 16 + 1 };
+    int32_t y[COLUMNS * P2R_N], expected[COLUMNS * P2R_N];
+    kernel(y, P2R_N, x, 16, COLUMNS, w, P2R_N, K, STRIDE);
+    bitx_gemm_s32_s8_p2r_scalar(expected, P2R_N, x, 16, COLUMNS, w, P2R_N, K, STRIDE);
+    return bitx_same(y, expected, sizeof y);
+}
+
 /* Fewer columns than a multiple of 16, and rows that begin anywhere. */
 static int s8_agrees(bitx_gemv_s32_s8_s8_fn kernel, const int8_t *x, const int8_t *w)
 {
@@ -43,24 +54,74 @@ static int s8_agrees(bitx_gemv_s32_s8_s8_fn kernel, const int8_t *x, const int8_
     return bitx_same(y, expected, sizeof y);
 }
 
+/* Floats and halves from bytes; more rows and columns than any kernel takes at once,
+ * and a rest of either. */
+enum { FLOAT_N = 5, FLOAT_K = 41 };
+
+typedef struct float_operands {
+    float x[FLOAT_K], w[FLOAT_N * FLOAT_K];
+    uint16_t half[FLOAT_N * FLOAT_K]; /* finite as f16 and as bf16 */
+} float_operands;
+
+static void make_floats(float_operands *o, const uint8_t *bytes)
+{
+    for (size_t i = 0; i < FLOAT_K; i++)
+        o->x[i] = ((float)bytes[i] - 100) * 0x1.8p-5f;
+    for (size_t i = 0; i < FLOAT_N * FLOAT_K; i++) {
+        o->w[i] = ((float)bytes[i + 1] - 120) * 0x1.4p-6f;
+        o->half[i] = (uint16_t)((bytes[i] << 8 | bytes[i + 1]) & 0xbfff);
+    }
+}
+
+static int softmax_agrees(bitx_softmax_f32_f32_fn kernel, const float_operands *o)
+{
+    float e[FLOAT_K + 1], expected[FLOAT_K + 1];
+    bitx_copy(e, o->x, sizeof o->x);
+    bitx_copy(expected, o->x, sizeof o->x);
+    kernel(&e[FLOAT_K], e, 0x1.8p4f, FLOAT_K);
+    bitx_softmax_f32_f32_scalar(&expected[FLOAT_K], expected, 0x1.8p4f, FLOAT_K);
+    return bitx_same(e, expected, sizeof e);
+}
+
+static int floats_agree(const bitx_kernels *kernels, const uint8_t *bytes)
+{
+    const size_t n = FLOAT_N, k = FLOAT_K, stride = k * sizeof(float), half = k * sizeof(uint16_t);
+    float y[5][FLOAT_K] = {{0}}, expected[5][FLOAT_K] = {{0}};
+    float_operands o;
+
+    make_floats(&o, bytes);
+    kernels->gemv_f32_f32_f32(y[0], o.x, o.w, n, k, stride);
+    kernels->gemv_f32_f32_f16(y[1], o.x, o.half, n, k, half);
+    kernels->gemv_f32_f32_bf16(y[2], o.x, o.half, n, k, half);
+    kernels->gevm_f32_f32_f32(y[3], o.x, o.w, n, k, stride);
+    kernels->gevm_f32_f32_f16(y[4], o.x, o.half, n, k, half);
+    bitx_gemv_f32_f32_f32_scalar(expected[0], o.x, o.w, n, k, stride);
+    bitx_gemv_f32_f32_f16_scalar(expected[1], o.x, o.half, n, k, half);
+    bitx_gemv_f32_f32_bf16_scalar(expected[2], o.x, o.half, n, k, half);
+    bitx_gevm_f32_f32_f32_scalar(expected[3], o.x, o.w, n, k, stride);
+    bitx_gevm_f32_f32_f16_scalar(expected[4], o.x, o.half, n, k, half);
+    return bitx_same(y, expected, sizeof y) && softmax_agrees(kernels->softmax_f32_f32, &o);
+}
+
 static int all_agree(const bitx_kernels *kernels, const int8_t *x, const uint8_t *w)
 {
     return packed_agrees(kernels->gemv_s32_s8_p2r, bitx_gemv_s32_s8_p2r_scalar, P2R_N, x, w) &&
            packed_agrees(kernels->gemv_s32_s8_b1r, bitx_gemv_s32_s8_b1r_scalar, B1R_N, x, w) &&
            packed_agrees(kernels->gemv_s32_s8_q4r, bitx_gemv_s32_s8_q4r_scalar, Q4R_N, x, w) &&
-           s8_agrees(kernels->gemv_s32_s8_s8, x, (const int8_t *)w);
+           s8_agrees(kernels->gemv_s32_s8_s8, x, (const int8_t *)w) &&
+           gemm_agrees(kernels->gemm_s32_s8_p2r, x, w);
 }
 
 int bitx_kernels_agree(const bitx_kernels *kernels)
 {
     static const uint8_t extremes[] = {0x80, 0x7f, 0xff, 0x00};
-    int8_t x[K];
-    uint8_t w[W_BYTES];
+    int8_t x[X_BYTES];
+    _Alignas(uint32_t) uint8_t w[W_BYTES];
 
     if (kernels->isa == BITX_ISA_SCALAR) return 1;
     fill((uint8_t *)x, sizeof x, 1);
     fill(w, sizeof w, 2);
-    int agree = all_agree(kernels, x, w);
+    int agree = all_agree(kernels, x, w) && floats_agree(kernels, w);
     for (size_t i = 0; agree && i < 2 * sizeof extremes; i++) {
         __builtin_memset(x, i < sizeof extremes ? -128 : 127, sizeof x);
         __builtin_memset(w, extremes[i % sizeof extremes], sizeof w);

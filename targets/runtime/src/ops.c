@@ -1,16 +1,35 @@
-/* ops.c - the tables of ops and fusions. */
+/* ops.c - the tables of ops and fusions.
+ *
+ * A library for one model may leave out what its plan does not use: bit c of BITX_OPS keeps the op
+ * of code c, of BITX_FUSIONS the fusion.  The linker then drops the code of the others, and a file
+ * that asks for one is refused as one that asks for an op of a later version.
+ */
 #include "ops.h"
+
+#ifndef BITX_OPS
+#define BITX_OPS 0xffffffffu
+#endif
+#ifndef BITX_FUSIONS
+#define BITX_FUSIONS 0xffffffffu
+#endif
+#define KEPT(kept, code, function) ((kept) >> (code) & 1u ? (function) : NULL)
 
 static const bitx_op ops[BITX_OP_AFTER_LAST] = {
 #define BITX_OP(code, constant, name, fewest, most, outputs, attributes)                           \
-    [code] = {bitx_fits_##name, bitx_op_##name, fewest, most, outputs, attributes},
+    [code] = {KEPT(BITX_OPS, code, bitx_fits_##name),                                              \
+              KEPT(BITX_OPS, code, bitx_op_##name),                                                \
+              fewest,                                                                              \
+              most,                                                                                \
+              outputs,                                                                             \
+              attributes},
 #include "../ops/ops.def"
 #undef BITX_OP
 };
 
 static const bitx_fusion fusions[BITX_FUSION_AFTER_LAST] = {
 #define BITX_FUSION(code, constant, name, first, second, third)                                    \
-    [code] = {bitx_fusion_##name, {first, second, third}, (third) ? 3 : 2},
+    [code] = {                                                                                     \
+        KEPT(BITX_FUSIONS, code, bitx_fusion_##name), {first, second, third}, (third) ? 3 : 2},
 #include "../fusions/fusions.def"
 #undef BITX_FUSION
 };

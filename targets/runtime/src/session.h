@@ -40,4 +40,11 @@ bitx_status bitx_execute(const bitx_session *session, uint32_t rows);
 /* The same as config.parallel_for says, or on this thread. */
 void bitx_parallel(const bitx_session *session, bitx_task task, void *argument, size_t count);
 
+/* What an op does to row t; the argument is the op's, as a rule its bitx_call. */
+typedef void (*bitx_row_task)(const void *argument, uint32_t t);
+
+/* The task for every row, some rows at a time in parallel. */
+void bitx_parallel_rows(const bitx_session *session, bitx_row_task task, const void *argument,
+                        uint32_t rows);
+
 #endif /* BITX_SESSION_H */

@@ -41,7 +41,7 @@ def test_every_file_is_in_one_list(target: Target, runtime: Path) -> None:
 
 def test_flags_of_an_instruction_set_stay_with_its_files(runtime: Path) -> None:
     said = lists(cmake_lists(find_target("arm64"), runtime))
-    assert said["BITX_ISAS"] == ["NEON", "DOTPROD"]
+    assert said["BITX_ISAS"] == ["NEON", "DOTPROD", "I8MM"]
     assert said["BITX_DOTPROD_SOURCES"] == ["kernels/dot/dot_dotprod.c"]
     assert said["BITX_DOTPROD_FLAGS"] == ["-march=armv8.2-a+dotprod"]
     assert "-ffp-contract=off" in said["BITX_FLAGS"]

@@ -2,9 +2,9 @@
  *
  * n rows, a multiple of 32, and k columns, a multiple of 16, k <= 131056.  The layout: FORMAT.md,
  * section 3.3.  stride: bytes from one row of tiles to the next, 4 for each column of the whole
- * matrix.  So W may be some columns of a wider one, and w points at the first of them.  Tiles of 16
- * bytes hold 4 columns of 32 rows; bit f of byte 4l + i is row 4f + l, column i: 1 for +1, 0 for
- * -1.
+ * matrix.  So W may be some columns of a wider one, and w, aligned to 4 bytes, points at the
+ * first of them.  Tiles of 16 bytes hold 4 columns of 32 rows; bit f of byte 4l + i is row 4f + l,
+ * column i: 1 for +1, 0 for -1.
  *
  * The fast variants sum the x whose bit is set: with p that sum, y = 2 p - (the sum of x).  Integer
  * sums have no order, so every variant returns the same bits.
@@ -25,5 +25,6 @@ BITX_DECLARE_GEMV_S32_S8_B1R(bitx_gemv_s32_s8_b1r_scalar);
 BITX_DECLARE_GEMV_S32_S8_B1R(bitx_gemv_s32_s8_b1r_neon);
 BITX_DECLARE_GEMV_S32_S8_B1R(bitx_gemv_s32_s8_b1r_dotprod);
 BITX_DECLARE_GEMV_S32_S8_B1R(bitx_gemv_s32_s8_b1r_avx2);
+BITX_DECLARE_GEMV_S32_S8_B1R(bitx_gemv_s32_s8_b1r_mve);
 
 #endif /* BITX_GEMV_S32_S8_B1R_H */

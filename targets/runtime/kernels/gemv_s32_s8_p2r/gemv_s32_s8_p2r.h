@@ -2,7 +2,7 @@
  *
  * n rows and k columns, both multiples of 16, k <= 131056.  The layout: FORMAT.md, section 3.3.
  * stride: bytes from one row of tiles to the next, 4 for each column of the whole matrix.  So W may
- * be some columns of a wider one, and w points at the first of them.
+ * be some columns of a wider one, and w, aligned to 4 bytes, points at the first of them.
  * Tiles of 16 bytes hold 4 columns of 16 rows; field f of byte 4l + i is row 4f + l, column i.
  * Any byte may occur, any activation too: nothing below may pass its register.
  *
@@ -26,5 +26,7 @@ BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_scalar);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_neon);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_dotprod);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_avx2);
+BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_mve);
+BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_dsp);
 
 #endif /* BITX_GEMV_S32_S8_P2R_H */

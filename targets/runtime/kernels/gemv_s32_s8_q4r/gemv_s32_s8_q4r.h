@@ -2,10 +2,10 @@
  *
  * n rows, a multiple of 8, and k columns, a multiple of 16, k <= 131056.  The layout: FORMAT.md,
  * section 3.3.  stride: bytes from one row of tiles to the next, 4 for each column of the whole
- * matrix.  So W may be some columns of a wider one, and w points at the first of them.  Tiles of 16
- * bytes hold 4 columns of 8 rows; byte 4l + i, signed, is 16 w + (v + 8), v of row l, w of row
- * 4 + l, both of column i.  Any byte may occur, any activation too: nothing below may pass its
- * register.
+ * matrix.  So W may be some columns of a wider one, and w, aligned to 4 bytes, points at the
+ * first of them.  Tiles of 16 bytes hold 4 columns of 8 rows; byte 4l + i, signed, is
+ * 16 w + (v + 8), v of row l, w of row 4 + l, both of column i.  Any byte may occur, any activation
+ * too: nothing below may pass its register.
  *
  * The fast variants multiply the low four bits, and take 8 times the sum of x off.  Integer sums
  * have no order, so every variant returns the same bits.
@@ -26,5 +26,6 @@ BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_scalar);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_neon);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_dotprod);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_avx2);
+BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_mve);
 
 #endif /* BITX_GEMV_S32_S8_Q4R_H */

@@ -1,0 +1,22 @@
+/* gemv_f32_f32_f32.h - y = W x in floats; sums in eight lanes.
+ *
+ * y[row] = lane_sum(x[i] * w[row][i]), i < k, as NUMERICS.md, section 1: element i goes to lane i
+ * mod 8. Any n and k.  stride: bytes from one row of w to the next.  The lanes fix the order, so
+ * variants return the same bits; only which NaN is not specified.
+ */
+#ifndef BITX_GEMV_F32_F32_F32_H
+#define BITX_GEMV_F32_F32_F32_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A definition adds restrict: y, x and w do not overlap. */
+#define BITX_DECLARE_GEMV_F32_F32_F32(name)                                                        \
+    void name(float *y, const float *x, const float *w, size_t n, size_t k, size_t stride)
+
+typedef BITX_DECLARE_GEMV_F32_F32_F32((*bitx_gemv_f32_f32_f32_fn));
+
+BITX_DECLARE_GEMV_F32_F32_F32(bitx_gemv_f32_f32_f32_scalar);
+BITX_DECLARE_GEMV_F32_F32_F32(bitx_gemv_f32_f32_f32_avx2);
+
+#endif /* BITX_GEMV_F32_F32_F32_H */
