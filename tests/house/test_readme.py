@@ -57,7 +57,9 @@ def test_the_c_example_compiles(readme: str, tmp_path: Path) -> None:
     subprocess.run([*command, f"-I{runtime_root() / 'include'}", str(source)], check=True)
 
 
-@pytest.mark.parametrize("command", ["build", "verify", "run", "inspect", "targets", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["build", "verify", "run", "inspect", "targets", "doctor", "bench"]
+)
 def test_readme_names_every_command_and_each_explains_itself(readme: str, command: str) -> None:
     assert f"`{command}`" in readme or f"bitexport {command}" in readme
     result = CliRunner().invoke(main, [command, "--help"])
