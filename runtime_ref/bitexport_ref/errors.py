@@ -33,3 +33,25 @@ class BadOperand(ReferenceFailure):
     """An operand whose dtype or shape is not the one that the op asks for."""
 
     status = "BITX_E_ARGUMENT"
+
+
+class BadText(ReferenceFailure):
+    """A text that is not well-formed UTF-8; `at` is the first byte that does not belong."""
+
+    status = "BITX_E_TEXT"
+
+    def __init__(self, message: str, at: int) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+class BadRole(ReferenceFailure):
+    """A row of roles that the model's chat template has no form for."""
+
+    status = "BITX_E_ROLE"
+
+
+class NoToken(ReferenceFailure):
+    """No token is left to choose."""
+
+    status = "BITX_E_MASK"
