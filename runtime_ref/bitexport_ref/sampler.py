@@ -113,7 +113,9 @@ class Sampler:
         if self.min_p > 0:
             p = p[p >= np.float32(self.min_p) * p[0]]  # p falls: a prefix
         running = cumulative[: len(p)]
-        threshold = uniform(self.seed, position) * running[-1]
+        cut = self.top_p < 1 or self.min_p > 0
+        total = running[-1] if cut else np.float32(1)
+        threshold = uniform(self.seed, position) * total
         above = np.flatnonzero(running > threshold)
         return int(ids[above[0] if above.size else len(p) - 1])
 

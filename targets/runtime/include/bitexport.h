@@ -36,7 +36,13 @@ typedef enum bitx_status {
     BITX_E_FLOATS = -12,     /* this build or core does not round as IEEE-754 asks */
     BITX_E_KERNEL = -13,     /* a fast kernel disagreed with its definition on this core */
     BITX_E_NAME = -14,       /* the plan has no input or output of that name, or one is missing */
-    BITX_E_SELF_TEST = -15   /* the self-test computed other bits than the file says */
+    BITX_E_SELF_TEST = -15,  /* the self-test computed other bits than the file says */
+    BITX_E_TEXT = -16,       /* a text is not well-formed UTF-8 */
+    BITX_E_ROLE = -17,       /* the model's chat template has no form for this row of roles */
+    BITX_E_MASK = -18,       /* masks and biases leave no token to choose */
+    BITX_E_MODEL = -19,      /* the saved session is one of another model */
+    BITX_E_ROOM = -20,       /* a buffer of the caller is too small */
+    BITX_E_CANCELLED = -21   /* the caller asked to stop */
 } bitx_status;
 
 /* Names a status, for logs.  Never null, even for a status it does not know. */

@@ -20,6 +20,12 @@ const char *bitx_status_name(bitx_status status)
     case BITX_E_KERNEL:      return "fast kernel disagrees with its definition";
     case BITX_E_NAME:        return "no such input or output, or one is missing";
     case BITX_E_SELF_TEST:   return "self-test computed other bits";
+    case BITX_E_TEXT:        return "text is not UTF-8";
+    case BITX_E_ROLE:        return "no form in the chat template for these roles";
+    case BITX_E_MASK:        return "no token is left to choose";
+    case BITX_E_MODEL:       return "saved session of another model";
+    case BITX_E_ROOM:        return "buffer too small";
+    case BITX_E_CANCELLED:   return "cancelled";
     }
     return "unknown status";
 }
