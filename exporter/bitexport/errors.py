@@ -26,6 +26,10 @@ class BundleError(BitexportError):
     """The folder is no bundle, or not the one its manifest describes."""
 
 
+class TextError(BitexportError):
+    """A text, a conversation or a way of choosing tokens that the model cannot take."""
+
+
 class RunError(BitexportError):
     """A program was started on a core and did not end well."""
 

@@ -51,10 +51,10 @@ SELF_TEST_HEAD_BYTES = 16
 HASHED_AT_ONCE = 1 << 22
 
 FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA = 1, 2, 4, 5, 6, 7, 8
-SELF_TEST, PROVENANCE = 12, 13
+TOKENIZER, CHAT, GENERATION, SELF_TEST, PROVENANCE = 9, 10, 11, 12, 13
 RECORD_BYTES = {
     FACTS: 96, STRINGS: 1, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8, DATA: 1,
-    SELF_TEST: 1, PROVENANCE: 1,
+    TOKENIZER: 1, CHAT: 1, GENERATION: 64, SELF_TEST: 1, PROVENANCE: 1,
 }  # fmt: skip
 # Rows of a tile, and how many weights a byte holds (section 3.3).
 PACKED = {Layout.P2R: (16, 4), Layout.B1R: (32, 8), Layout.Q4R: (8, 2)}
@@ -130,8 +130,9 @@ def _read_sections(blob: Blob, count: int) -> tuple[Section, ...]:
         require(7, section.size == section.records * record, f"{place}: {section.records} records")
         end = section.end
     require(6, end == len(blob), f"the last section ends at {end}, the file at {len(blob)}")
-    facts = sections[ids.index(FACTS)]
-    require(7, facts.records == 1, f"{facts.records} records of facts")
+    for section in sections:
+        alone = section.id not in {FACTS, GENERATION} or section.records == 1
+        require(7, alone, f"section {section.id}: {section.records} records")
     return tuple(sections)
 
 

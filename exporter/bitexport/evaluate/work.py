@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from bitexport import __version__
 from bitexport.emit.manifest import MANIFEST, open_bundle
 from bitexport.errors import BundleError, CheckpointError
-from bitexport.evaluate.host_runtime import HostModel, host_library
+from bitexport.evaluate.host_runtime import HostLogits
 from bitexport.evaluate.likelihood import F32, F64, token_nats
 from bitexport.evaluate.windows import Window
+from bitexport.runtime.model import host_library
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.evaluator import ReferenceModel, load
 
@@ -93,8 +94,8 @@ def open_predictor(work: Work, stack: contextlib.ExitStack) -> Predictor:
     if work.runtime == "reference":
         return Reference(bundle.graph)
     if work.library is None:
-        return HostModel(stack.enter_context(host_library(bundle)), bundle, work.context)
-    return HostModel(Path(work.library), bundle, work.context)
+        return HostLogits(stack.enter_context(host_library(bundle)), bundle, work.context)
+    return HostLogits(Path(work.library), bundle, work.context)
 
 
 def window_nats(predictor: Predictor, window: Window) -> F64:

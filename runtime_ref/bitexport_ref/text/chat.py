@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from bitexport_ref.bitx_records import NONE, require
 from bitexport_ref.errors import BadRole
-from bitexport_ref.text.tables import TokenizerTables
 
 RULE = 27
 MOST_STOP_TOKENS = 8
@@ -55,7 +54,6 @@ class ChatTemplate:
     def join(
         self,
         messages: Sequence[Message],
-        tables: TokenizerTables,
         *,
         generate: bool = True,
         after: Role | None = None,
@@ -77,7 +75,7 @@ class ChatTemplate:
             at += say(self._segment(last, message.role))
             content = message.content
             if message.role in self.stripped:
-                content = _strip(content, tables)
+                content = content.strip()
             size = say(content)
             if size:
                 plain.append((at, at + size))
@@ -124,13 +122,3 @@ def read_chat(section: bytes, vocabulary: int) -> ChatTemplate:
     require(RULE, end == len(body), f"chat template: {len(body) - end} bytes belong to no segment")
     stripped = frozenset(role for role, strip in zip(Role, strips, strict=True) if strip)
     return ChatTemplate(segments, stripped, bool(flags & 1), counted)
-
-
-def _strip(content: str, tables: TokenizerTables) -> str:
-    """Strip spaces (White_Space) at both ends."""
-    start, end = 0, len(content)
-    while start < end and tables.is_space(content[start]):
-        start += 1
-    while start < end and tables.is_space(content[end - 1]):
-        end -= 1
-    return content[start:end]

@@ -163,6 +163,7 @@ class _Counts:
     prefix_tokens: int
     suffix_tokens: int
     version: int
+    token_ranks: int
 
 
 def read_tables(section: bytes, vocabulary: int) -> TokenizerTables:
@@ -188,6 +189,7 @@ def read_tables(section: bytes, vocabulary: int) -> TokenizerTables:
     compositions = tables.take(head.compositions, "<u4", 3)
     combining = tables.take(head.combining, "<u4", 3)
     fixed = [tables.take(n, "<u4") for n in (head.prefix_tokens, head.suffix_tokens)]
+    token_ranks = tables.take(head.token_ranks, "<u4")
     _require(tables.at == len(section), f"{len(section) - tables.at} bytes belong to no table")
 
     known = int(token_flags.max()) < 2 * max(TokenFlag)
@@ -204,6 +206,11 @@ def read_tables(section: bytes, vocabulary: int) -> TokenizerTables:
     for what, table in (("added tokens", added), ("normalized added tokens", added_normalized),
                         ("exceptions", exceptions)):  # fmt: skip
         _check_increasing(what, [tokens[token] for token in table])
+    texts = [tokens[token] for table in (added, added_normalized, exceptions) for token in table]
+    _require(all(texts), "an added token or an exception is empty")
+    control = token_flags[added_normalized] & TokenFlag.CONTROL
+    _require(not control.any(), "a control token is normalized")
+    _require(not np.any(merges == head.unknown), "a merge names the unknown token")
     _check_points(characters, decompositions, compositions, combining)
     return TokenizerTables(
         kind=Kind(head.kind),
@@ -215,7 +222,10 @@ def read_tables(section: bytes, vocabulary: int) -> TokenizerTables:
         token_flags=tuple(map(TokenFlag, token_flags.tolist())),
         byte_tokens=tuple(None if t == NONE else t for t in byte_tokens.tolist()),
         characters={chr(point): token for point, token in characters.tolist()},
-        merges={(a, b): (rank, token) for rank, (a, b, token) in enumerate(merges.tolist())},
+        merges={
+            (a, b): (int(token_ranks[token]) if head.token_ranks else index, token)
+            for index, (a, b, token) in enumerate(merges.tolist())
+        },
         added=tuple(added.tolist()),
         added_normalized=tuple(added_normalized.tolist()),
         exceptions={tokens[token]: token for token in exceptions.tolist()},
@@ -250,6 +260,8 @@ def _read_header(section: bytes, vocabulary: int) -> _Counts:
     _require(head.prefix in list(Prefix), f"prefix rule {head.prefix}", UNSUPPORTED)
     inside = 0 < head.tokens <= vocabulary
     _require(inside, f"{head.tokens} tokens, the model has {vocabulary}")
+    ranks = head.token_ranks in (0, head.tokens)
+    _require(ranks, f"{head.token_ranks} ranks of {head.tokens} tokens")
     unknown = head.unknown == NONE or head.unknown < head.tokens
     _require(unknown, f"unknown token {head.unknown}")
     suits = head.kind == Kind.CHARACTERS or head.characters == 0

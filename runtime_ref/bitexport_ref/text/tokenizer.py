@@ -91,10 +91,12 @@ class Tokenizer:
         if Flag.NFC in flags:
             segment = nfc(segment, self.tables)
         wanted = prefix == Prefix.EVERY_SEGMENT or (prefix == Prefix.START_OF_TEXT and starts_text)
-        there = segment.startswith((" ", LOWER_BLOCK)) and Flag.PREFIX_UNLESS_THERE in flags
+        becomes_block = Flag.SPACES_TO_U2581 in flags
+        marks = (" ", LOWER_BLOCK) if becomes_block else " "
+        there = segment.startswith(marks) and Flag.PREFIX_UNLESS_THERE in flags
         if wanted and not there:
             segment = " " + segment
-        return segment.replace(" ", LOWER_BLOCK) if Flag.SPACES_TO_U2581 in flags else segment
+        return segment.replace(" ", LOWER_BLOCK) if becomes_block else segment
 
     def _pieces(self, segment: str) -> Iterable[str]:
         """Cut a segment by the stages, one after the other."""
@@ -146,7 +148,8 @@ class Tokenizer:
     def _encoded(self, piece: str) -> list[int]:
         """Look a piece up as a whole, or make symbols of it and merge them."""
         if Flag.WHOLE_PIECES in self.tables.flags:
-            whole = self.tables.exceptions.get(piece.encode())
+            text = piece.replace(LOWER_BLOCK, " ") if self.tables.kind == Kind.CHARACTERS else piece
+            whole = self.tables.exceptions.get(text.encode())
             if whole is not None:
                 return [whole]
         return merged(self._symbols(piece), self.tables)

@@ -71,6 +71,7 @@ typedef struct bitx_model {
     const uint8_t *blob;
     uint64_t blob_bytes;
     bitx_section facts, strings, tensors, values, ops, operands, data, self_test, provenance;
+    bitx_section tokenizer, chat, generation; /* records: null where the file has none */
     uint32_t rule;   /* after a failure: the number of the broken rule in FORMAT.md, else 0 */
     uint32_t record; /* and the record of the section that breaks it */
 } bitx_model;
@@ -87,7 +88,8 @@ typedef struct bitx_facts {
  * same for any size of weights.  The blob must outlive the model. */
 bitx_status bitx_model_open(bitx_model *model, const void *blob, size_t blob_bytes);
 
-/* Compares the SHA-256 of every section with the stored one.  Reads the whole file. */
+/* Compares the SHA-256 of every section with the stored one, and checks the tables that opening
+ * does not read (rules 24, 26 and 27).  Reads the whole file. */
 bitx_status bitx_model_check_hashes(bitx_model *model);
 
 bitx_facts bitx_model_facts(const bitx_model *model);
@@ -141,6 +143,7 @@ typedef struct bitx_config {
     void *parallel_context;
     bitx_trace trace; /* null: no trace */
     void *trace_context;
+    uint32_t kept_rows; /* most rows of a call whose logits a generator asks for; 0 is 1 */
 } bitx_config;
 
 bitx_config bitx_config_default(void);
@@ -162,6 +165,9 @@ void bitx_session_reset(bitx_session *session);
 
 /* How many tokens the session holds. */
 uint32_t bitx_session_position(const bitx_session *session);
+
+/* Forgets all but the first `position` tokens; what follows is as if no other had been there. */
+bitx_status bitx_session_rewind(bitx_session *session, uint32_t position);
 
 /* The instruction set whose kernels the session runs: the best of those it may use. */
 bitx_isa bitx_session_isa(const bitx_session *session);

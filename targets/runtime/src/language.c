@@ -9,7 +9,7 @@ static int takes_only_tokens(const bitx_session *session)
     return 1;
 }
 
-static bitx_status append_chunk(bitx_session *session, const int32_t *tokens, uint32_t rows)
+static bitx_status run_rows(bitx_session *session, const int32_t *tokens, uint32_t rows)
 {
     uint8_t *row = bitx_value_data(session, session->tokens);
     const size_t stride = bitx_value_stride(1, BITX_S32);
@@ -21,35 +21,58 @@ static bitx_status append_chunk(bitx_session *session, const int32_t *tokens, ui
     return status;
 }
 
-/* The logits of the last row of a call. */
-static const float *last_logits(const bitx_session *session, uint32_t rows)
+/* The logits of the last `kept` rows of a call. */
+static const float *last_logits(const bitx_session *session, uint32_t rows, uint32_t kept,
+                                size_t *stride)
 {
     const bitx_value_record value = bitx_read_value(session->model, session->logits);
-    const uint32_t last = bitx_value_rows(session, &value, rows) - 1;
-    const size_t stride = bitx_value_stride(value.columns, value.dtype);
-    return (const float *)(const void *)(bitx_value_data(session, session->logits) + last * stride);
+    const uint32_t first = bitx_value_rows(session, &value, rows) - kept;
+    const size_t bytes = bitx_value_stride(value.columns, value.dtype);
+    if (stride) *stride = bytes / sizeof(float);
+    return (const float *)(const void *)(bitx_value_data(session, session->logits) + first * bytes);
+}
+
+static bitx_status check_tokens(const bitx_session *session, const int32_t *tokens, size_t count)
+{
+    if (!session || !tokens || count == 0 || session->tokens == BITX_NONE) return BITX_E_ARGUMENT;
+    if (!takes_only_tokens(session)) return BITX_E_NAME;
+    return count > session->context - session->position ? BITX_E_FULL : BITX_OK;
+}
+
+bitx_status bitx_append(bitx_session *session, const int32_t *tokens, uint32_t count, uint32_t kept,
+                        const float **logits, size_t *stride)
+{
+    bitx_status status = check_tokens(session, tokens, count);
+    if (status != BITX_OK) return status;
+    const uint32_t most = session->config.kept_rows ? session->config.kept_rows : 1;
+    if (count > session->chunk_rows || kept == 0 || kept > count || kept > most)
+        return BITX_E_ARGUMENT;
+    session->kept = kept;
+    status = run_rows(session, tokens, count);
+    if (status == BITX_OK) *logits = last_logits(session, count, kept, stride);
+    session->kept = 1;
+    return status;
 }
 
 bitx_status bitx_prefill(bitx_session *session, const int32_t *tokens, size_t count,
                          const float **logits)
 {
     if (logits) *logits = NULL;
-    if (!session || !tokens || count == 0 || session->tokens == BITX_NONE) return BITX_E_ARGUMENT;
-    if (!takes_only_tokens(session)) return BITX_E_NAME;
-    if (count > session->context - session->position) return BITX_E_FULL;
+    bitx_status status = check_tokens(session, tokens, count);
+    if (status != BITX_OK) return status;
 
     const uint32_t start = session->position;
     uint32_t rows = 0;
     for (size_t done = 0; done < count; done += rows) {
         const size_t left = count - done;
         rows = left < session->chunk_rows ? (uint32_t)left : session->chunk_rows;
-        const bitx_status status = append_chunk(session, tokens + done, rows);
+        status = run_rows(session, tokens + done, rows);
         if (status != BITX_OK) {
             session->position = start;
             return status;
         }
     }
-    if (logits) *logits = last_logits(session, rows);
+    if (logits) *logits = last_logits(session, rows, 1, NULL);
     return BITX_OK;
 }
 

@@ -29,6 +29,7 @@ static bitx_status settle(bitx_session *session, const bitx_model *model, const 
     session->fused = !session->config.unfused;
     session->context = config->context_tokens ? config->context_tokens : facts.context;
     session->chunk_rows = config->chunk_rows;
+    session->kept = config->kept_rows ? config->kept_rows : 1;
     session->tokens = facts.tokens_value;
     session->logits = facts.logits_value;
     session->vocabulary = facts.vocabulary;
@@ -136,6 +137,7 @@ static void move_in(bitx_session *session, const plan_of_arena *arena, uint8_t *
     bitx_zero(value_at, session->model->values.count * sizeof *value_at);
     (void)lay_out_slots(session, &at, value_at);
     session->value_at = value_at;
+    session->kept = 1;
     session->scores = bytes + arena->scores;
     session->scores_stride = (size_t)arena->scores_stride;
     bitx_copy(bytes, session, sizeof *session);
@@ -167,6 +169,13 @@ bitx_status bitx_session_open(bitx_session **session, const bitx_model *model,
 void bitx_session_reset(bitx_session *session)
 {
     session->position = 0;
+}
+
+bitx_status bitx_session_rewind(bitx_session *session, uint32_t position)
+{
+    if (!session || position > session->position) return BITX_E_ARGUMENT;
+    session->position = position;
+    return BITX_OK;
 }
 
 uint32_t bitx_session_position(const bitx_session *session)

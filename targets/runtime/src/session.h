@@ -11,6 +11,7 @@ struct bitx_session {
     bitx_kernels kernels;
     uint32_t context, chunk_rows; /* as the config and the model say together */
     uint32_t position;
+    uint32_t kept; /* rows that a call keeps; while the arena is laid out: the most */
     int fused;
     uint32_t tokens, logits; /* values; BITX_NONE in a network */
     uint32_t vocabulary;
@@ -24,15 +25,20 @@ static inline uint8_t *bitx_value_data(const bitx_session *session, uint32_t val
     return (uint8_t *)(uintptr_t)session + session->value_at[value];
 }
 
-/* How many rows of a call are kept: the last one, or all. */
+/* How many rows of a call are kept: the last ones, or all. */
 static inline uint32_t bitx_kept_rows(const bitx_session *session, uint32_t rows)
 {
-    return session->config.keep_all_rows ? rows : 1;
+    return session->config.keep_all_rows || rows < session->kept ? rows : session->kept;
 }
 
 /* How many rows a value has when a call has this many. */
 uint32_t bitx_value_rows(const bitx_session *session, const bitx_value_record *value,
                          uint32_t rows);
+
+/* Appends tokens, at most chunk_rows, in one call that keeps the logits of the last `kept` rows;
+ * the first of these is at *logits, each next one *stride floats on. */
+bitx_status bitx_append(bitx_session *session, const int32_t *tokens, uint32_t count, uint32_t kept,
+                        const float **logits, size_t *stride);
 
 /* Runs the plan on the rows that its inputs hold.  Does not move the position. */
 bitx_status bitx_execute(const bitx_session *session, uint32_t rows);

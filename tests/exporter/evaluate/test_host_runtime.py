@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,39 +13,18 @@ import pytest
 from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.errors import BundleError
 from bitexport.evaluate import host_runtime
-from bitexport.evaluate.host_runtime import Config, HostModel, Model, Section, Tensor, host_library
+from bitexport.evaluate.host_runtime import HostLogits
 from bitexport.evaluate.windows import Text
 from bitexport.evaluate.work import Predictor, Work, open_predictor
-from bitexport.paths import runtime_root
+from bitexport.runtime.model import host_library
 from bitexport.toolchain.compile import SHARED
 
-STRUCTURES: dict[str, type[ctypes.Structure]] = {
-    "bitx_section": Section, "bitx_model": Model, "bitx_config": Config, "bitx_tensor": Tensor,
-}  # fmt: skip
 CONTEXT = 24
 
 
 def rows_of(predictor: Predictor, tokens: tuple[int, ...]) -> bytes:
     """Return the logits of a sequence, all rows of it."""
     return np.concatenate(list(predictor.logits(tokens))).tobytes()
-
-
-def test_the_structures_are_those_of_the_header(tmp_path: Path) -> None:
-    lines = [f'#include "{runtime_root() / "include" / "bitexport.h"}"', "#include <stdio.h>"]
-    lines.append("int main(void) {")
-    expected = []
-    for name, structure in STRUCTURES.items():
-        lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
-        expected.append(f"{name} {ctypes.sizeof(structure)}")
-        for field, *_ in structure._fields_:
-            place = f"offsetof({name}, {field}), sizeof((({name} *)0)->{field})"
-            lines.append(f'printf("{name}.{field} %zu %zu\\n", {place});')
-            described = getattr(structure, field)
-            expected.append(f"{name}.{field} {described.offset} {described.size}")
-    (tmp_path / "sizes.c").write_text("\n".join([*lines, "return 0; }"]), encoding="utf-8")
-    subprocess.run(["gcc", "sizes.c", "-o", "sizes"], cwd=tmp_path, check=True)
-    said = subprocess.run([tmp_path / "sizes"], check=True, capture_output=True, text=True)
-    assert said.stdout.splitlines() == expected
 
 
 def test_both_runtimes_give_the_same_logits(
@@ -89,7 +66,7 @@ def test_a_bundle_for_another_machine_gets_a_library_that_is_gone_afterwards(
         assert not library.is_relative_to(tiny.path)
         tokens = text.tokens[:9]
         expected = rows_of(open_predictor(reference_work, stack), tokens)
-        assert rows_of(HostModel(library, tiny, CONTEXT), tokens) == expected
+        assert rows_of(HostLogits(library, tiny, CONTEXT), tokens) == expected
     assert not library.exists()
 
 
@@ -110,21 +87,21 @@ def test_a_file_that_the_runtime_refuses_is_named_with_rule_and_record(
     (copy / "model.bitx").write_bytes(data)
     with host_library(host_bundle) as library:
         with pytest.raises(BundleError, match=r"model\.bitx: .* rule 4 of FORMAT\.md"):
-            HostModel(library, open_bundle(copy), CONTEXT)
+            HostLogits(library, open_bundle(copy), CONTEXT)
         (copy / "model.bitx").unlink()
         with pytest.raises(BundleError, match=r"model\.bitx: cannot be mapped"):
-            HostModel(library, open_bundle(copy), CONTEXT)
+            HostLogits(library, open_bundle(copy), CONTEXT)
 
 
 def test_a_library_for_another_machine_is_refused(host_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / SHARED).write_bytes(b"\x7fELF of another machine")
     with pytest.raises(BundleError, match="cannot be loaded"):
-        HostModel(tmp_path / SHARED, host_bundle, CONTEXT)
+        HostLogits(tmp_path / SHARED, host_bundle, CONTEXT)
 
 
 def test_a_token_outside_the_vocabulary_is_a_sentence(host_bundle: Bundle) -> None:
     with host_library(host_bundle) as library:
-        model = HostModel(library, host_bundle, CONTEXT)
+        model = HostLogits(library, host_bundle, CONTEXT)
         with pytest.raises(BundleError, match="at one of the positions 0 to 1"):
             list(model.logits([1, 96]))
 

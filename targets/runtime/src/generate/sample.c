@@ -2,6 +2,7 @@
 #include "bitexport_generate.h"
 
 #include "../floats.h"
+#include "../records.h"
 #include "philox.h"
 
 /* What a choice works with; in the caller's work. */
@@ -259,4 +260,33 @@ bitx_status bitx_sample(int32_t *token, const bitx_sampler *sampler, const float
     make_heap(&c);
     *token = (int32_t)draw(&c, (uint32_t)count);
     return BITX_OK;
+}
+
+/* ---- What the model asks for ------------------------------------------------------------------
+ */
+
+bitx_sampler bitx_sampler_greedy(void)
+{
+    return (bitx_sampler){.top_k = BITX_ALL, .top_p = 1.0f, .repetition = 1.0f, .window = BITX_ALL};
+}
+
+/* R28. */
+bitx_status bitx_sampler_of_model(bitx_sampler *sampler, const bitx_model *model)
+{
+    if (!sampler || !model || !model->facts.records) return BITX_E_ARGUMENT;
+    *sampler = bitx_sampler_greedy();
+    if (!model->generation.records) return BITX_OK;
+    const bitx_generation_record asked = bitx_read_generation(model, 0);
+    sampler->temperature = asked.temperature;
+    sampler->top_k = asked.top_k;
+    sampler->top_p = asked.top_p;
+    sampler->min_p = asked.min_p;
+    sampler->repetition = asked.repetition;
+    sampler->presence = asked.presence;
+    sampler->frequency = asked.frequency;
+    const int sound = asked.flags <= 1 && asked.temperature > 0.0f &&
+                      bitx_all_zero((const uint8_t *)asked.reserved, sizeof asked.reserved) &&
+                      bitx_sampler_check(sampler) == BITX_OK;
+    if (!(asked.flags & 1)) sampler->temperature = 0.0f;
+    return sound ? BITX_OK : BITX_E_FORMAT;
 }

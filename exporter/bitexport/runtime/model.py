@@ -1,0 +1,252 @@
+"""A bundle that the C runtime on this machine has opened."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitexport.emit.manifest import Bundle, open_bundle
+from bitexport.errors import BundleError, TextError
+from bitexport.package.native import native_bundle
+from bitexport.runtime import library as c
+from bitexport.runtime.session import HostSession, Sampler
+from bitexport.targets import find_target
+from bitexport.toolchain.compile import find_library
+
+BARE, PLAIN = 1, 2
+START = 3
+ROLES = {"system": 0, "user": 1, "assistant": 2}
+
+Role = Literal["system", "user", "assistant"]
+SOUND = "`bitexport verify` says whether bundle and runtime are sound"
+
+
+class Message(NamedTuple):
+    """What somebody says."""
+
+    role: Role
+    content: str
+
+
+@contextlib.contextmanager
+def host_library(bundle: Bundle) -> Iterator[Path]:
+    """Give the shared library for this machine: the bundle's own, or this version's, built here."""
+    with native_bundle(bundle) as native:
+        library = find_library(find_target("host"), native.path)
+        assert library.shared is not None
+        yield library.shared
+
+
+@contextlib.contextmanager
+def open_model(bundle: Path) -> Iterator[HostModel]:
+    """Open a bundle with the library for this machine; a damaged one is a `BundleError`."""
+    opened = open_bundle(bundle, check_files=True)
+    with host_library(opened) as library:
+        yield HostModel(library, opened)
+
+
+class HostModel:
+    """A model: its tokenizer and chat template; sessions are made of it."""
+
+    def __init__(self, library: Path, bundle: Bundle) -> None:
+        self.library = c.load_library(library)
+        self.bundle = bundle
+        self.vocabulary = int(bundle.manifest["model"]["vocabulary"])
+        self.context = int(bundle.manifest["model"]["context"])
+        self._blob = _map(bundle.data)
+        self.model = c.Model()
+        blob = self._blob.ctypes.data
+        status = self.library.bitx_model_open(ctypes.byref(self.model), blob, self._blob.size)
+        if status != c.OK:
+            raise BundleError(
+                f"{bundle.data}: {self.name(status)}: rule {self.model.rule} of FORMAT.md, "
+                f"record {self.model.record}",
+                hint="build the bundle again with this version of bitexport",
+            )
+
+    # ---- text ----------------------------------------------------------------------------------
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the bundle turns text to tokens."""
+        return bool(self.model.tokenizer.records)
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether the bundle knows the form of a conversation."""
+        return bool(self.model.chat.records)
+
+    def encode(
+        self,
+        text: str | bytes,
+        *,
+        bare: bool = False,
+        special: bool = True,
+        plain: Sequence[tuple[int, int]] = (),
+    ) -> list[int]:
+        """Return the tokens of a text.
+
+        `bare` leaves out prefix and suffix tokens; without `special` no control token is recognised
+        in the text; neither is one in a range of `plain`, (start, end) in bytes of UTF-8.
+        """
+        self._require_tokenizer()
+        raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        room, work_bytes, count = ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_size_t()
+        model = ctypes.byref(self.model)
+        self.require(
+            self.library.bitx_encode_room(
+                ctypes.byref(room), ctypes.byref(work_bytes), model, len(raw)
+            )
+        )
+        tokens = np.empty(max(1, room.value), np.int32)
+        work = np.empty(work_bytes.value + c.ALIGNMENT, np.uint8)
+        ranges = (c.Range * len(plain))(*itertools.starmap(c.Range, plain))
+        given = c.Text(raw, len(raw), ctypes.addressof(ranges), len(plain))
+        status = self.library.bitx_encode(
+            tokens.ctypes.data, tokens.size, ctypes.byref(count), model, ctypes.byref(given),
+            BARE * bare | PLAIN * (not special), _aligned(work), work_bytes.value,
+        )  # fmt: skip
+        if status == c.TEXT:
+            raise TextError(
+                f"byte {count.value} of the text is not UTF-8",
+                hint="text that bitexport reads is UTF-8: convert it first",
+            )
+        self.require(status)
+        return [int(token) for token in tokens[: count.value]]
+
+    def decode(self, tokens: Sequence[int], *, show_control: bool = False) -> str:
+        """Return the whole text of some tokens."""
+        self._require_tokenizer()
+        stream = c.Stream()
+        config = c.StreamConfig(show_control=show_control)
+        place, size, stopped = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int()
+        here = (ctypes.byref(place), ctypes.byref(size))
+        self.require(
+            self.library.bitx_stream_open(
+                ctypes.byref(stream), ctypes.byref(self.model), ctypes.byref(config)
+            )
+        )
+        text = bytearray()
+        for token in tokens:
+            self.require(
+                self.library.bitx_stream_push(
+                    ctypes.byref(stream), token, *here, ctypes.byref(stopped)
+                ),
+                f" (token {token})",
+            )
+            text += ctypes.string_at(place, size.value)
+        self.require(self.library.bitx_stream_finish(ctypes.byref(stream), *here))
+        text += ctypes.string_at(place, size.value)
+        return text.decode()
+
+    def chat_tokens(
+        self, messages: Sequence[Message], *, after: Role | None = None, generate: bool = True
+    ) -> list[int]:
+        """Return the tokens of a conversation, or of what follows a message with role `after`."""
+        if not self.has_chat:
+            raise BundleError(
+                f"{self.bundle.data}: holds no chat template",
+                hint="give a plain prompt; or build with --chat-template FILE",
+            )
+        contents = [message.content.encode("utf-8", "surrogatepass") for message in messages]
+        said = (c.Message * len(messages))(
+            *(
+                c.Message(ROLES[m.role], raw, len(raw))
+                for m, raw in zip(messages, contents, strict=True)
+            )
+        )
+        size, ranges = ctypes.c_size_t(), ctypes.c_size_t()
+        room, plain = b"", (c.Range * len(messages))()
+        before = START if after is None else ROLES[after]
+        while True:
+            buffer = ctypes.create_string_buffer(room, max(1, len(room)))
+            status = self.library.bitx_chat_text(
+                buffer, len(room), ctypes.byref(size), plain, len(messages), ctypes.byref(ranges),
+                ctypes.byref(self.model), said, len(messages), before, int(generate),
+            )  # fmt: skip
+            if status != c.ROOM:
+                break
+            room = bytes(size.value)
+        self._refuse_roles(status, size.value, messages)
+        chat = c.Chat()
+        self.require(self.library.bitx_chat_of_model(ctypes.byref(chat), ctypes.byref(self.model)))
+        return self.encode(
+            buffer.raw[: size.value],
+            bare=after is not None or bool(chat.encode_flags & BARE),
+            plain=[(r.start, r.end) for r in plain[: ranges.value]],
+        )
+
+    def _refuse_roles(self, status: int, index: int, messages: Sequence[Message]) -> None:
+        if status == c.ROLE:
+            row = ", ".join(message.role for message in messages)
+            raise TextError(
+                f"the model's chat template has no form for these roles: {row}",
+                hint="a system message comes first if at all, then user and assistant in turns",
+            )
+        if status == c.TEXT:
+            raise TextError(
+                f"message {index + 1} is not UTF-8",
+                hint="text that bitexport reads is UTF-8: convert it first",
+            )
+        self.require(status)
+
+    def _require_tokenizer(self) -> None:
+        if not self.has_tokenizer:
+            raise BundleError(
+                f"{self.bundle.data}: holds no tokenizer, so the model understands no text, only "
+                "numbers of tokens",
+                hint="give --ids 1,2,3 where there is such an option; or put the model's "
+                "tokenizer.json beside the checkpoint and build the bundle again",
+            )
+
+    # ---- answers -------------------------------------------------------------------------------
+
+    def sampler(self) -> Sampler:
+        """Return how the model's own generation_config.json chooses tokens; else greedily."""
+        asked = c.Sampler()
+        self.require(
+            self.library.bitx_sampler_of_model(ctypes.byref(asked), ctypes.byref(self.model))
+        )
+        return Sampler(
+            temperature=asked.temperature, top_k=asked.top_k, top_p=asked.top_p,
+            min_p=asked.min_p, repetition=asked.repetition, presence=asked.presence,
+            frequency=asked.frequency,
+        )  # fmt: skip
+
+    def session(
+        self, *, context: int | None = None, chunk: int = 16, threads: int = 1, draft: int = 0
+    ) -> HostSession:
+        """Return a session for sequences of at most `context` tokens, at position 0."""
+        return HostSession(self, context or self.context, chunk, threads, draft)
+
+    def require(self, status: int, where: str = "") -> None:
+        """Raise what a status that is not OK means here."""
+        if status != c.OK:
+            raise BundleError(f"{self.bundle.data}: {self.name(status)}{where}", hint=SOUND)
+
+    def name(self, status: int) -> str:
+        """Return what a status is called."""
+        return c.status_name(self.library, status)
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    """Map a file, read-only; its first byte is aligned to a page."""
+    try:
+        return np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"{path}: cannot be mapped: {error}", hint="build the bundle again, or copy it again"
+        ) from error
+
+
+def _aligned(block: NDArray[np.uint8]) -> int:
+    """Return the first address of a block that is a multiple of 64."""
+    address: int = block.ctypes.data
+    return address + -address % c.ALIGNMENT

@@ -1,0 +1,293 @@
+"""Answers from the C runtime on this machine: read, choose, cancel, fork, save and restore."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import enum
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitexport.errors import BitexportError, BundleError, TextError
+from bitexport.runtime import library as c
+
+if TYPE_CHECKING:
+    from bitexport.runtime.model import HostModel
+
+THREAD_POOL_BYTES = 4096  # bitx_threads is smaller
+_PREFILL, _TEXT, _END = 1, 2, 3
+
+Mask = Callable[[Sequence[int]], NDArray[np.bool_]]
+"""Says of the tokens so far which may follow: (vocabulary)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """How tokens are chosen (NUMERICS.md, section 8); the defaults choose greedily."""
+
+    temperature: float = 0.0
+    top_k: int = c.ALL
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition: float = 1.0
+    presence: float = 0.0
+    frequency: float = 0.0
+    window: int = c.ALL
+    seed: int = 0
+    bias: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    mask: Mask | None = None
+
+
+class End(enum.IntEnum):
+    """Why an answer ended."""
+
+    STOP = 1
+    LENGTH = 2
+    FULL = 3
+    CANCELLED = 4
+    ERROR = 5
+
+
+class Prefill(NamedTuple):
+    """So many of the tokens that were given have been read."""
+
+    done: int
+    total: int
+    text: str = ""
+
+
+class Chosen(NamedTuple):
+    """A token that was chosen, and the text that is certain now."""
+
+    token: int
+    text: str
+
+
+class Ended(NamedTuple):
+    """The one last event: why, the token that ended it, the text that was held back."""
+
+    why: End
+    token: int | None
+    text: str
+    status: str | None
+    """Of an error: what the runtime calls it."""
+
+
+Event = Prefill | Chosen | Ended
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an answer may be, besides how its tokens are chosen."""
+
+    most_tokens: int | None = None
+    stop: Sequence[str] = ()
+    stop_tokens: Sequence[int] = ()
+    ignore_ends: bool = False
+    keep: int | None = None
+    """When the context is full: drop half of the tokens behind so many, and go on."""
+    draft: int = 0
+    show_control: bool = False
+    continues: bool = False
+
+
+class HostSession:
+    """A model in the middle of a sequence; one thread at a time, but for `cancel`."""
+
+    def __init__(
+        self, model: HostModel, context: int, chunk: int, threads: int, draft: int
+    ) -> None:
+        self.model = model
+        self._settings = (context, chunk, threads, draft)
+        self._library = model.library
+        config: c.Config = self._library.bitx_config_default()
+        config.context_tokens = context
+        config.chunk_rows = max(chunk, draft + 1)
+        config.kept_rows = draft + 1
+        self._pool = ctypes.create_string_buffer(THREAD_POOL_BYTES) if threads > 1 else None
+        if self._pool is not None:
+            if self._library.bitx_threads_start(self._pool, threads):
+                raise BitexportError(f"{threads} threads cannot be started")
+            entry = ctypes.cast(self._library.bitx_threads_for, ctypes.c_void_p)
+            config.parallel_for = entry.value
+            config.parallel_context = ctypes.addressof(self._pool)
+        size = ctypes.c_size_t()
+        here = ctypes.byref(model.model)
+        model.require(
+            self._library.bitx_session_size(ctypes.byref(size), here, ctypes.byref(config))
+        )
+        self.arena_bytes = size.value
+        self._arena = block(size.value)
+        self._session = ctypes.c_void_p()
+        model.require(
+            self._library.bitx_session_open(
+                ctypes.byref(self._session), here, ctypes.byref(config),
+                self._arena.ctypes.data, self._arena.size,
+            )
+        )  # fmt: skip
+        model.require(self._library.bitx_generator_size(ctypes.byref(size), here, context))
+        self._memory = block(size.value)
+        self._generator = ctypes.c_void_p()
+        model.require(
+            self._library.bitx_generator_open(
+                ctypes.byref(self._generator), self._session, self._memory.ctypes.data, size.value
+            )
+        )
+
+    def close(self) -> None:
+        """Stop the threads; the session is of no use afterwards."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self._library.bitx_threads_stop(pool)
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def tokens(self) -> list[int]:
+        """Every token so far: given, read or chosen."""
+        count = ctypes.c_uint32()
+        place = self._library.bitx_generator_tokens(self._generator, ctypes.byref(count))
+        return [] if not count.value else list((ctypes.c_int32 * count.value).from_address(place))
+
+    def reset(self) -> None:
+        """Forget every token."""
+        self._library.bitx_generator_reset(self._generator)
+
+    def give(self, tokens: Sequence[int]) -> None:
+        """Append tokens that are read before the next answer."""
+        given = np.asarray(tokens, np.int32)
+        status = self._library.bitx_generator_give(self._generator, given.ctypes.data, given.size)
+        if status != c.OK:
+            raise TextError(
+                f"{given.size} tokens cannot be read: {self.model.name(status)}",
+                hint="the context has room for fewer: give less, or begin again",
+            )
+
+    def shift(self, keep: int) -> None:
+        """Drop half of the tokens behind the first `keep`; the others are read again."""
+        self.model.require(self._library.bitx_generator_shift(self._generator, keep))
+
+    def cancel(self) -> None:
+        """End the answer before its next chunk or step; from any thread."""
+        self._library.bitx_generator_cancel(self._generator)
+
+    def answer(
+        self, sampler: Sampler | None = None, answer: Answer | None = None
+    ) -> Iterator[Event]:
+        """Give the events of an answer to what was given, the last one `Ended`.
+
+        An iterator that is dropped before its end cancels the answer.
+        """
+        answer = answer or Answer()
+        asked = c.Answer(most_tokens=c.ALL if answer.most_tokens is None else answer.most_tokens)
+        kept = _fill(asked, answer)
+        mask = _fill_sampler(asked.sampler, sampler or self.model.sampler(), self.model.vocabulary)
+        status = self._library.bitx_generator_start(self._generator, ctypes.byref(asked))
+        if status != c.OK:
+            raise TextError(
+                f"this answer cannot begin: {self.model.name(status)}",
+                hint="temperature 0 or above, top-k 1 or more, top-p above 0 and at most 1, "
+                "min-p 0 to 1, repetition above 0; at most 8 stop tokens, and stop strings of 1 "
+                "to 128 bytes",
+            )
+        return self._events((asked, kept, mask))
+
+    def _events(self, alive: object) -> Iterator[Event]:
+        event = c.Event()
+        ended = False
+        try:
+            while not ended:
+                self.model.require(
+                    self._library.bitx_generator_next(self._generator, ctypes.byref(event))
+                )
+                ended = event.kind == _END
+                yield _event(event, self.model)
+        finally:
+            if not ended:
+                self.cancel()
+                self._library.bitx_generator_next(self._generator, ctypes.byref(event))
+            del alive
+
+    def fork(self) -> HostSession:
+        """Return a session that continues as this one would; between answers."""
+        twin = HostSession(self.model, *self._settings)
+        self.model.require(self._library.bitx_generator_fork(twin._generator, self._generator))
+        return twin
+
+    def save(self) -> bytes:
+        """Return tokens and states, to be continued from on any device."""
+        size = self._library.bitx_generator_save_size(self._generator)
+        saved = np.empty(size, np.uint8)
+        self.model.require(
+            self._library.bitx_generator_save(self._generator, saved.ctypes.data, size)
+        )
+        return saved.tobytes()
+
+    def restore(self, saved: bytes) -> None:
+        """Continue from what was saved; what is damaged, or of another model, changes nothing."""
+        status = self._library.bitx_generator_restore(self._generator, saved, len(saved))
+        if status != c.OK:
+            raise BundleError(
+                f"the saved session cannot be restored: {self.model.name(status)}",
+                hint="it has to be whole, of the same model.bitx, and no longer than the context",
+            )
+
+
+def block(size: int) -> NDArray[np.uint8]:
+    """Return zeroed memory aligned to 64."""
+    block = np.zeros(size + c.ALIGNMENT, np.uint8)
+    return block[-block.ctypes.data % c.ALIGNMENT :]
+
+
+def _event(event: c.Event, model: HostModel) -> Event:
+    text = ctypes.string_at(event.text, event.bytes).decode() if event.bytes else ""
+    token = None if event.token < 0 else int(event.token)
+    if event.kind == _PREFILL:
+        return Prefill(event.done, event.total)
+    if event.kind == _TEXT:
+        assert token is not None
+        return Chosen(token, text)
+    why = End(event.end)
+    return Ended(why, token, text, model.name(event.status) if why == End.ERROR else None)
+
+
+def _fill(asked: c.Answer, answer: Answer) -> object:
+    """Write an answer's limits; return what must stay alive with it."""
+    stops = [text.encode() for text in answer.stop]
+    views = (c.StringView * len(stops))(*(c.StringView(raw, len(raw)) for raw in stops))
+    tokens = (ctypes.c_int32 * len(answer.stop_tokens))(*answer.stop_tokens)
+    asked.stop_tokens, asked.stop_token_count = tokens, len(tokens)
+    asked.ignore_ends = answer.ignore_ends
+    asked.when_full, asked.keep = answer.keep is not None, answer.keep or 0
+    asked.draft = answer.draft
+    asked.stream.stops, asked.stream.stop_count = views, len(views)
+    asked.stream.show_control, asked.stream.continues = answer.show_control, answer.continues
+    return stops, views, tokens
+
+
+def _fill_sampler(asked: c.Sampler, sampler: Sampler, vocabulary: int) -> object:
+    """Write how tokens are chosen; return what must stay alive with it."""
+    for name in ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency",
+                 "window", "seed"):  # fmt: skip
+        setattr(asked, name, getattr(sampler, name))
+    biases = (c.Bias * len(sampler.bias))(*itertools.starmap(c.Bias, sampler.bias.items()))
+    asked.bias, asked.bias_count = biases, len(biases)
+    if sampler.mask is None:
+        return biases
+    allows = sampler.mask
+
+    def mask(_: int, history: int, count: int, allowed: int, __: int) -> None:
+        tokens = list((ctypes.c_int32 * count).from_address(history))
+        bits = np.packbits(np.asarray(allows(tokens), bool), bitorder="little")
+        words = np.zeros(-(-vocabulary // 32) * 4, np.uint8)
+        words[: bits.size] = bits
+        ctypes.memmove(allowed, words.ctypes.data, words.size)
+
+    callback = c.TokenMask(mask)
+    asked.mask = ctypes.cast(callback, ctypes.c_void_p)
+    return biases, callback
