@@ -91,10 +91,10 @@ class Generator:
                     return
                 self.shift(keep)
             token = sampler.choose(self._logits(), self.tokens)
-            self.tokens.append(token)
-            if token in ends:
+            if token in ends:  # it is not kept
                 yield Ended(End.STOP, token, held())
                 return
+            self.tokens.append(token)
             chosen += 1
             yield Chosen(token, stream.push(token) if stream else "")
             if stream and stream.stopped:

@@ -13,9 +13,10 @@ import click
 from click.core import ParameterSource
 
 from bitexport.checkpoints.checkpoint import open_checkpoint
-from bitexport.emit.manifest import Bundle, open_bundle
+from bitexport.emit.manifest import DATA, Bundle, open_bundle
 from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
 from bitexport.report.fidelity import render_fidelity
+from bitexport.runtime.transcript import read_transcript
 from bitexport.targets import Target, find_target
 from bitexport.tokenizer.ids import read_ids, refuse_unknown
 from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
@@ -31,12 +32,16 @@ from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
 from bitexport.verify.oracle import open_oracle
 from bitexport_ref.evaluator import ReferenceModel
+from bitexport_ref.generator import check_transcript
+from bitexport_ref.sampler import Sampler
 
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
 RUNS = ("cores", "prompt", "ids", "tokens", "quick")
-EXCLUDED = {"against": ("case", *RUNS), "case": RUNS}
+EXCLUDED = {
+    "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
+}  # fmt: skip
 """Parameters that choose what is run, and those that have no part in it."""
 
 
@@ -56,6 +61,8 @@ EXCLUDED = {"against": ("case", *RUNS), "case": RUNS}
 )
 @click.option("--replay", "case", type=click.Path(path_type=Path),
               help="Run the case of a mismatch file again.")  # fmt: skip
+@click.option("--transcript", type=click.Path(path_type=Path),
+              help="Prove the tokens that `run --record`, or a device, wrote down.")  # fmt: skip
 @click.option("--against", type=click.Choice(["transformers"]),
               help="Compare with the model's own implementation instead.")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(path_type=Path),
@@ -65,8 +72,8 @@ EXCLUDED = {"against": ("case", *RUNS), "case": RUNS}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
     bundle: Path, cores: tuple[str, ...], prompt: str | None, ids: tuple[int, ...] | None,
-    tokens: int | None, quick: bool, case: Path | None, against: str | None,
-    checkpoint: Path | None, text: Path | None, as_json: bool,
+    tokens: int | None, quick: bool, case: Path | None, transcript: Path | None,
+    against: str | None, checkpoint: Path | None, text: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
@@ -89,6 +96,9 @@ def command(
         assert text is not None
         _refuse_other_checkpoint(opened, checkpoint)
         click.echo(_fidelity(opened, model, checkpoint, text, as_json=as_json))
+        return
+    if transcript:
+        click.echo(_proof(opened, model, transcript, as_json=as_json))
         return
     _refuse_library(opened, target)
     with machine(opened, target) as device:
@@ -140,6 +150,38 @@ def _refuse_ignored_options() -> None:
             raise click.UsageError(f"{given[name]} is for --against transformers")
     if {"prompt", "ids"} <= given.keys():
         raise click.UsageError("--prompt and --ids both say what to run: give one")
+
+
+def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) -> str:
+    """Choose every token of a transcript again, in one pass of the reference."""
+    transcript = read_transcript(path)
+    facts = bundle.manifest["model"]
+    promised = bundle.manifest["files"][DATA]
+    if transcript.model != promised:
+        raise BundleError(
+            f"{path}: recorded with another model.bitx ({transcript.model[:16]}..., the bundle's "
+            f"is {promised[:16]}...)",
+            hint="verify it with the bundle that was on the device",
+        )
+    refuse_unknown((*transcript.prompt, *transcript.tokens), int(facts["vocabulary"]))
+    if len(transcript.prompt) + len(transcript.tokens) > int(facts["context"]) + 1:
+        raise BundleError(
+            f"{path}: {len(transcript.prompt)} and {len(transcript.tokens)} tokens pass the "
+            f"context of {facts['context']}",
+            hint="an answer that shifted its context is recorded from the shift on",
+        )
+    sampler: dict[str, Any] = dict(transcript.sampler)
+    found = check_transcript(model, transcript.prompt, transcript.tokens, Sampler(**sampler))
+    count = len(transcript.tokens)
+    if found is not None:
+        raise MismatchError(
+            f"{path}: token {found.place} of the answer is {found.found}; the reference chooses "
+            f"{found.expected} there",
+            hint="`bitexport verify` without --transcript finds the op that differs",
+        )
+    if as_json:
+        return json.dumps({"transcript": str(path), "tokens": count, "equal": True}, indent=2)
+    return f"equal  {count} tokens behind {len(transcript.prompt)}, each as the reference chooses"
 
 
 def _prompt(

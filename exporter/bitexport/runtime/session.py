@@ -131,6 +131,7 @@ class HostSession:
         )  # fmt: skip
         model.require(self._library.bitx_generator_size(ctypes.byref(size), here, context))
         self._memory = block(size.value)
+        self.memory_bytes = self.arena_bytes + size.value
         self._generator = ctypes.c_void_p()
         model.require(
             self._library.bitx_generator_open(

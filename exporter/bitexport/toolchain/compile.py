@@ -36,9 +36,10 @@ LINKERS_OWN = frozenset({"_GLOBAL_OFFSET_TABLE_"})
 PROGRAMS = "runner"
 EXTRAS = "extras"
 
-RUNNER_FILES = {
-    "linux": ("runner.c", "runner_posix.c"),
-    "none": ("runner.c", "runner_semihosting.c", "start_cortex_m.c", "blob.S"),
+RUNNER = "runner.c"
+MACHINE_FILES = {
+    "linux": ("runner_posix.c",),
+    "none": ("runner_semihosting.c", "start_cortex_m.c", "blob.S"),
 }
 
 
@@ -147,9 +148,10 @@ def find_library(target: Target, bundle: Path) -> Library:
 
 
 def build_runner(
-    target: Target, library: Library, bundle: Path, output: Path, *, shared: bool = False
-) -> Path:
-    """Link the runner of targets/runtime/runner against a library; return the program `output`.
+    target: Target, library: Library, bundle: Path, output: Path, *, main: str = RUNNER,
+    shared: bool = False,
+) -> Path:  # fmt: skip
+    """Link a program of targets/runtime/runner against a library; return the program `output`.
 
     Where there is an operating system the runner reads `bundle/model.bitx`; where there is none
     the file is part of the program.  With `shared` it loads the shared library where that lies.
@@ -159,7 +161,7 @@ def build_runner(
     command = [
         *(target.compiler, *flags.always, *target.flags, *flags.warnings, *_threads(target)),
         *(f"-I{folder}" for folder in _runner_includes(bundle)),
-        *RUNNER_FILES[target.os],
+        *(main, *MACHINE_FILES[target.os]),
     ]
     if target.os == "none":
         script = targets_root() / target.name / f"{target.name}.ld"

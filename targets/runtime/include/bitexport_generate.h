@@ -72,7 +72,7 @@ typedef enum bitx_event_kind {
 } bitx_event_kind;
 
 typedef enum bitx_end {
-    BITX_END_STOP = 1,   /* an end-of-sequence or stop token, or a stop string */
+    BITX_END_STOP = 1,   /* an end-of-sequence or stop token, which is not kept, or a stop string */
     BITX_END_LENGTH = 2, /* as many tokens as were asked for */
     BITX_END_FULL = 3,   /* the context is full */
     BITX_END_CANCELLED = 4,

@@ -207,7 +207,10 @@ static bitx_status show(bitx_generator *generator, bitx_event *event)
     const int32_t token = generator->token[generator->shown++];
     int stopped = 0;
     event->token = token;
-    if (is_end(generator, token)) return end(generator, event, BITX_END_STOP, BITX_OK);
+    if (is_end(generator, token)) {
+        generator->shown--;
+        return end(generator, event, BITX_END_STOP, BITX_OK);
+    }
 
     event->kind = BITX_EVENT_TEXT;
     generator->chosen++;

@@ -1,0 +1,157 @@
+"""Answers from an emulated core: targets/runtime/runner/talk.c under the target's emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bitexport.emit.manifest import Bundle
+from bitexport.errors import RunError, TargetError, TextError
+from bitexport.runtime.model import Message
+from bitexport.runtime.session import Answer, Chosen, End, Ended, Event, Prefill
+from bitexport.targets import Target
+from bitexport.toolchain.compile import build_runner, find_library
+from bitexport.toolchain.emulate import command_line
+
+TALK = "talk.c"
+_ARENA, _TOO_LONG, _TEXT, _ROLE = 8, 9, 16, 17
+_FLOATS = ("temperature", "top_p", "min_p", "repetition", "presence", "frequency")
+
+Prompt = str | Sequence[int] | Sequence[Message]
+
+
+@dataclasses.dataclass
+class EmulatedModel:
+    """A bundle's library on a core; every answer is a run of its own, from the first token on."""
+
+    target: Target
+    core: str
+    program: Path
+    data: Path
+    given: tuple[int, ...] = ()
+    """The tokens of the last prompt."""
+    shown: str = ""
+    """The text of the last prompt."""
+    sampler: dict[str, float] = dataclasses.field(default_factory=dict)
+    """How the tokens of the last answer were chosen, every number of it."""
+    memory_bytes: int = 0
+
+    def answer(
+        self, prompt: Prompt, sampler: Mapping[str, float], answer: Answer, *,
+        words: Sequence[str] = (),
+    ) -> Iterator[Event]:  # fmt: skip
+        """Give the events of an answer.
+
+        `sampler` overrides fields of the model's own; `words` go to talk.c (--threads, --isa ...).
+        """
+        asked = [*_prompt_words(prompt), *_answer_words(sampler, answer), *words]
+        if self.target.os == "linux":
+            asked.insert(0, str(self.data))
+        else:
+            asked += ["--chunk", "1"] if "--chunk" not in words else []
+        command = command_line(self.target, self.core, self.program, asked)
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True
+        ) as process:
+            assert process.stdout is not None
+            last = ""
+            try:
+                for line in process.stdout:
+                    last = line.strip()
+                    yield from self._events(last.split())
+            finally:
+                process.kill()
+        if last != "end":
+            raise self._failure(
+                last, subprocess.CompletedProcess(command, process.returncode, last)
+            )
+
+    def _events(self, words: Sequence[str]) -> Iterator[Event]:
+        match words:
+            case ["given", ids]:
+                self.given = tuple(map(int, ids.split(",")))
+            case ["shown", text]:
+                self.shown = _text(text)
+            case ["sampler", numbers]:
+                *floats, top_k, low, high = map(int, numbers.split(","))
+                self.sampler = dict(zip(_FLOATS, map(_float, floats), strict=True))
+                self.sampler |= {"top_k": top_k, "seed": low | high << 32}
+            case ["memory", size]:
+                self.memory_bytes = int(size)
+            case ["prefill", done, total]:
+                yield Prefill(int(done), int(total))
+            case ["token", token, text]:
+                yield Chosen(int(token), _text(text))
+            case ["ended", why, token, text]:
+                number = None if token == "-" else int(token)
+                yield Ended(End(int(why)), number, _text(text), None)
+
+    def _failure(
+        self, last: str, completed: subprocess.CompletedProcess[str]
+    ) -> RunError | TargetError | TextError:
+        match last.split():
+            case ["status", number, *name] if int(number) == _ARENA:
+                return TargetError(
+                    f"the memory of {self.core} does not hold this bundle and its context",
+                    hint="build with a smaller --context",
+                )
+            case ["status", number, *name] if int(number) in (_TOO_LONG, _TEXT, _ROLE):
+                return TextError(f"{self.core} cannot read this: {' '.join(name)}")
+        return RunError(
+            f"talk.c on {self.core} stopped: {last or 'it said nothing'}", completed=completed
+        )
+
+
+@contextlib.contextmanager
+def emulated_model(bundle: Bundle, target: Target, core: str) -> Iterator[EmulatedModel]:
+    """Link talk.c against the very library that the bundle ships."""
+    library = find_library(target, bundle.path)
+    with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
+        program = build_runner(target, library, bundle.path, Path(folder) / "talk", main=TALK)
+        yield EmulatedModel(target, core, program, bundle.data.resolve())
+
+
+def _prompt_words(prompt: Prompt) -> list[str]:
+    if isinstance(prompt, str):
+        return ["--text", _hex(prompt)]
+    messages = [part for part in prompt if isinstance(part, Message)]
+    if messages:
+        return [f"{message.role}:{_hex(message.content)}" for message in messages]
+    return ["--ids", ",".join(map(str, prompt))]
+
+
+def _answer_words(sampler: Mapping[str, float], answer: Answer) -> list[str]:
+    numbers = [str(_bits(sampler[name])) if name in sampler else "" for name in _FLOATS]
+    numbers.append(str(sampler.get("top_k", "")))
+    seed = int(sampler.get("seed", 0))
+    words = ["--sampler", ",".join([*numbers, str(seed & 0xFFFFFFFF), str(seed >> 32)])]
+    if answer.most_tokens is not None:
+        words += ["--tokens", str(answer.most_tokens)]
+    if answer.draft:
+        words += ["--draft", str(answer.draft)]
+    if answer.keep is not None:
+        words += ["--keep", str(answer.keep)]
+    for stop in answer.stop:
+        words += ["--stop", _hex(stop)]
+    return words
+
+
+def _bits(number: float) -> int:
+    return int(struct.unpack("<I", struct.pack("<f", number))[0])
+
+
+def _float(bits: int) -> float:
+    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
+def _hex(text: str) -> str:
+    return text.encode("utf-8", "surrogatepass").hex() or "-"
+
+
+def _text(digits: str) -> str:
+    return "" if digits == "-" else bytes.fromhex(digits).decode()

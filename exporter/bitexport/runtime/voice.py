@@ -1,0 +1,270 @@
+"""Who answers: the library on this machine, or an emulated core.  One conversation each."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from bitexport.emit.manifest import DATA, Bundle
+from bitexport.errors import TextError
+from bitexport.runtime.emulated import EmulatedModel, emulated_model
+from bitexport.runtime.model import HostModel, Message, host_library
+from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill
+from bitexport.runtime.transcript import Transcript
+from bitexport.targets import Target
+from bitexport_ref.bitx import TOKENIZER, open_bitx
+
+SAVES = "only the library on this machine saves and restores sessions"
+
+Turn = str | Sequence[int] | Sequence[Message]
+
+
+class Voice(abc.ABC):
+    """Takes turns, and keeps what statistics and transcripts need."""
+
+    place: str
+    context: int
+
+    def __init__(self, sampler: Mapping[str, float]) -> None:
+        self.options = {name: _as_f32(value) for name, value in sampler.items()}
+        self.given: list[int] = []
+        """The tokens before the last answer."""
+        self.chosen: list[int] = []
+        """Those of the last answer, one that ended it too."""
+        self.ended: Ended | None = None
+        self._read = self._made = 0
+        self._reading = self._making = 0.0
+
+    @property
+    def made(self) -> int:
+        """Tokens of the last answer."""
+        return len(self.chosen)
+
+    def say(self, turn: Turn, answer: Answer) -> Iterator[Event]:
+        """Give the events of an answer to one more turn."""
+        events = self._answer(turn, answer)
+        return self._watched(events)
+
+    def _watched(self, events: Iterator[Event]) -> Iterator[Event]:
+        self.chosen, self.ended = [], None
+        start = time.monotonic()
+        for event in events:
+            now = time.monotonic()
+            match event:
+                case Prefill():
+                    self._reading += now - start
+                case Chosen(token, _):
+                    self.chosen.append(token)
+                    self._made += 1
+                    self._making += now - start
+                case Ended(_, token, _, _):
+                    self.ended = event
+                    if token is not None:
+                        self.chosen.append(token)
+            start = now
+            yield event
+
+    def statistics(self) -> str:
+        """Say how fast it was, and what memory it took."""
+        speeds = []
+        if self._reading > 0 and self._read:
+            speeds.append(f"read {self._read} tokens, {self._read / self._reading:.1f} a second")
+        if self._making > 0 and self._made:
+            speeds.append(f"made {self._made} tokens, {self._made / self._making:.1f} a second")
+        return "; ".join([*speeds, f"{self.memory_bytes} bytes of memory besides the model"])
+
+    def transcript(self, bundle: Bundle) -> Transcript:
+        """Return what the last answer was chosen from and how."""
+        return Transcript(
+            bundle.manifest["files"][DATA], tuple(self.given), tuple(self.chosen), self.sampling()
+        )
+
+    @property
+    @abc.abstractmethod
+    def memory_bytes(self) -> int:
+        """Memory of session and generator."""
+
+    @abc.abstractmethod
+    def sampling(self) -> dict[str, float]:
+        """Return how tokens are chosen, every number of it."""
+
+    @abc.abstractmethod
+    def shown(self) -> str:
+        """Return the text of the tokens before the last answer."""
+
+    @abc.abstractmethod
+    def save(self) -> bytes:
+        """Return the session as a file."""
+
+    @abc.abstractmethod
+    def restore(self, saved: bytes) -> None:
+        """Continue a saved session."""
+
+    @abc.abstractmethod
+    def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]: ...
+
+
+class NativeVoice(Voice):
+    """The library on this machine; a conversation goes on where the last answer ended."""
+
+    place = "native"
+
+    def __init__(
+        self, model: HostModel, sampler: Mapping[str, float], threads: int, draft: int
+    ) -> None:
+        super().__init__(sampler)
+        self.context = model.context
+        self._model = model
+        self._session = model.session(threads=threads, draft=draft)
+        chosen: dict[str, Any] = dict(self.options)
+        self._sampler = dataclasses.replace(model.sampler(), **chosen)
+        self._in_chat = False
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of session and generator."""
+        return self._session.memory_bytes
+
+    def sampling(self) -> dict[str, float]:
+        """Return how tokens are chosen."""
+        fields = dataclasses.asdict(self._sampler)
+        return {name: fields[name] for name in fields if name not in ("bias", "mask")}
+
+    def shown(self) -> str:
+        """Return the text of the tokens before the last answer."""
+        if not self._model.has_tokenizer:
+            return ""
+        return self._model.decode(self.given)
+
+    def save(self) -> bytes:
+        """Return the session as a file has it."""
+        return self._session.save()
+
+    def restore(self, saved: bytes) -> None:
+        """Continue a saved session."""
+        self._session.restore(saved)
+        self._in_chat = bool(self._session.tokens)
+
+    def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
+        tokens = self._tokens(turn)
+        if answer.keep is not None:
+            while len(self._session.tokens) + len(tokens) > self.context:
+                self._session.shift(answer.keep)
+        self._session.give(tokens)
+        self.given = self._session.tokens
+        self._read += len(tokens)
+        is_chat = _is_chat(turn)
+        events = self._session.answer(
+            self._sampler, dataclasses.replace(answer, continues=not is_chat)
+        )
+        self._in_chat = True
+        return events if self._model.has_tokenizer else map(_numbered, events)
+
+    def _tokens(self, turn: Turn) -> list[int]:
+        if isinstance(turn, str):
+            return self._model.encode(turn, bare=self._in_chat)
+        if _is_chat(turn):
+            return self._model.chat_tokens(turn, after="assistant" if self._in_chat else None)
+        return [token for token in turn if isinstance(token, int)]
+
+
+class EmulatedVoice(Voice):
+    """A core under its emulator; every answer begins with the first word of the conversation."""
+
+    def __init__(
+        self, model: EmulatedModel, context: int, sampler: Mapping[str, float], threads: int,
+        has_tokenizer: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(sampler)
+        self.place, self.context = model.core, context
+        self._model = model
+        self._words = ["--threads", str(threads)] if threads > 1 else []
+        self._messages: list[Message] = []
+        self._text = ""
+        self._has_tokenizer = has_tokenizer
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of session and generator."""
+        return self._model.memory_bytes
+
+    def sampling(self) -> dict[str, float]:
+        """Return how tokens are chosen."""
+        return self._model.sampler
+
+    def shown(self) -> str:
+        """Return the text of the tokens before the last answer."""
+        return self._model.shown if self._has_tokenizer else ""
+
+    def save(self) -> bytes:
+        """Return the session as a file has it."""
+        raise TextError(SAVES)
+
+    def restore(self, saved: bytes) -> None:
+        """Continue a saved session."""
+        raise TextError(SAVES)
+
+    def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
+        before = self._read
+        whole = self._whole(turn)
+        said = []
+        for event in self._model.answer(whole, self.options, answer, words=self._words):
+            if self._read == before:
+                self.given = list(self._model.given)
+                self._read += len(self.given)
+            said.append(event.text)
+            yield event if self._has_tokenizer else _numbered(event)
+        if _is_chat(turn):
+            self._messages.append(Message("assistant", "".join(said)))
+        else:
+            self._text += "".join(said)
+
+    def _whole(self, turn: Turn) -> Turn:
+        """Return everything that was said, this turn last."""
+        if isinstance(turn, str):
+            self._text += turn
+            return self._text
+        if not _is_chat(turn):
+            return turn
+        self._messages += turn
+        return self._messages
+
+
+@contextlib.contextmanager
+def native_voice(
+    bundle: Bundle, sampler: Mapping[str, float], threads: int, draft: int
+) -> Iterator[NativeVoice]:
+    """Give the voice of a bundle on this machine."""
+    with host_library(bundle) as library:
+        yield NativeVoice(HostModel(library, bundle), sampler, threads, draft)
+
+
+@contextlib.contextmanager
+def emulated_voice(
+    bundle: Bundle, target: Target, core: str, sampler: Mapping[str, float], threads: int
+) -> Iterator[EmulatedVoice]:
+    """Give the voice of a bundle on a core of its target."""
+    with emulated_model(bundle, target, core) as model:
+        context = int(bundle.manifest["model"]["context"])
+        has_tokenizer = TOKENIZER in {section.id for section in open_bitx(bundle.data).sections}
+        yield EmulatedVoice(model, context, sampler, threads, has_tokenizer)
+
+
+def _is_chat(turn: Turn) -> TypeGuard[Sequence[Message]]:
+    return not isinstance(turn, str) and bool(turn) and isinstance(turn[0], Message)
+
+
+def _numbered(event: Event) -> Event:
+    """Show a token as its number, where there is no text."""
+    return event._replace(text=f"{event.token} ") if isinstance(event, Chosen) else event
+
+
+def _as_f32(value: float) -> float:
+    """Round to what the runtime holds; integers stay."""
+    return value if isinstance(value, int) else float(np.float32(value))
