@@ -81,7 +81,7 @@ static bitx_trace_event describe_output(const bitx_call *call, uint32_t op, uint
     const int is_state = out->role == BITX_STATE;
     return (bitx_trace_event){.op = op,
                               .output = output,
-                              .value = bitx_text(model, bitx_read_value(model, out->index).name),
+                              .value = bitx_string(model, bitx_read_value(model, out->index).name),
                               .dtype = (bitx_dtype)out->dtype,
                               .rows = is_state ? call->in[1].rows : out->rows,
                               .columns = out->columns,
@@ -144,20 +144,33 @@ static int outputs_are_finite(const bitx_session *session, uint32_t rows)
     return 1;
 }
 
+/* An op, or a fusion that ends with it, makes rows to keep; when a call keeps none, nothing reads
+ * them. */
+static int makes_kept_rows(const bitx_session *session, uint32_t op)
+{
+    bitx_call call;
+    const bitx_op_record record = bitx_read_op(session->model, op);
+    bitx_describe(&call, session->model, &record);
+    return call.out[0].row_kind == BITX_ROWS_KEPT;
+}
+
 bitx_status bitx_execute(const bitx_session *session, uint32_t rows)
 {
+    const int keeps = bitx_kept_rows(session, rows) > 0;
     bitx_status status = BITX_OK;
     uint32_t op_output = 0;
 
     for (uint32_t op = 0; status == BITX_OK && op < session->model->ops.count;) {
         const bitx_op_record record = bitx_read_op(session->model, op);
-        if (session->fused && record.fusion) {
+        const int fuses = session->fused && record.fusion;
+        const uint32_t last = fuses ? op + record.fused_ops - 1 : op;
+        if (!keeps && makes_kept_rows(session, last))
+            status = BITX_OK;
+        else if (fuses)
             status = run_fusion(session, &record, op, rows);
-            op += record.fused_ops;
-        } else {
+        else
             status = run_op(session, &record, op, rows, &op_output);
-            op++;
-        }
+        op = last + 1;
     }
     if (status == BITX_OK && !outputs_are_finite(session, rows)) status = BITX_E_NOT_FINITE;
     return status;

@@ -9,24 +9,29 @@ static int takes_only_tokens(const bitx_session *session)
     return 1;
 }
 
-static bitx_status run_rows(bitx_session *session, const int32_t *tokens, uint32_t rows)
+/* Keeps the logits of the last `kept` rows; of none, nothing is computed that only they need. */
+static bitx_status run_rows(bitx_session *session, const int32_t *tokens, uint32_t rows,
+                            uint32_t kept)
 {
     uint8_t *row = bitx_value_data(session, session->tokens);
     const size_t stride = bitx_value_stride(1, BITX_S32);
     for (uint32_t t = 0; t < rows; t++)
         bitx_copy(row + t * stride, &tokens[t], sizeof tokens[t]);
 
+    session->kept = kept;
     const bitx_status status = bitx_execute(session, rows);
+    session->kept = 1;
     if (status == BITX_OK) session->position += rows;
     return status;
 }
 
-/* The logits of the last `kept` rows of a call. */
+/* The logits of the last `kept` rows of a call that kept so many, or all. */
 static const float *last_logits(const bitx_session *session, uint32_t rows, uint32_t kept,
                                 size_t *stride)
 {
     const bitx_value_record value = bitx_read_value(session->model, session->logits);
-    const uint32_t first = bitx_value_rows(session, &value, rows) - kept;
+    const int has_all = session->config.keep_all_rows || value.row_kind != BITX_ROWS_KEPT;
+    const uint32_t first = has_all ? rows - kept : 0;
     const size_t bytes = bitx_value_stride(value.columns, value.dtype);
     if (stride) *stride = bytes / sizeof(float);
     return (const float *)(const void *)(bitx_value_data(session, session->logits) + first * bytes);
@@ -45,12 +50,9 @@ bitx_status bitx_append(bitx_session *session, const int32_t *tokens, uint32_t c
     bitx_status status = check_tokens(session, tokens, count);
     if (status != BITX_OK) return status;
     const uint32_t most = session->config.kept_rows ? session->config.kept_rows : 1;
-    if (count > session->chunk_rows || kept == 0 || kept > count || kept > most)
-        return BITX_E_ARGUMENT;
-    session->kept = kept;
-    status = run_rows(session, tokens, count);
-    if (status == BITX_OK) *logits = last_logits(session, count, kept, stride);
-    session->kept = 1;
+    if (count > session->chunk_rows || kept > count || kept > most) return BITX_E_ARGUMENT;
+    status = run_rows(session, tokens, count, kept);
+    if (status == BITX_OK && kept) *logits = last_logits(session, count, kept, stride);
     return status;
 }
 
@@ -66,7 +68,7 @@ bitx_status bitx_prefill(bitx_session *session, const int32_t *tokens, size_t co
     for (size_t done = 0; done < count; done += rows) {
         const size_t left = count - done;
         rows = left < session->chunk_rows ? (uint32_t)left : session->chunk_rows;
-        status = run_rows(session, tokens + done, rows);
+        status = run_rows(session, tokens + done, rows, rows == left);
         if (status != BITX_OK) {
             session->position = start;
             return status;

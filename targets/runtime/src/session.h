@@ -35,8 +35,8 @@ static inline uint32_t bitx_kept_rows(const bitx_session *session, uint32_t rows
 uint32_t bitx_value_rows(const bitx_session *session, const bitx_value_record *value,
                          uint32_t rows);
 
-/* Appends tokens, at most chunk_rows, in one call that keeps the logits of the last `kept` rows;
- * the first of these is at *logits, each next one *stride floats on. */
+/* Appends tokens, at most chunk_rows, in one call that keeps the logits of the last `kept` rows
+ * (0: of none); the first of these is at *logits, each next one *stride floats on. */
 bitx_status bitx_append(bitx_session *session, const int32_t *tokens, uint32_t count, uint32_t kept,
                         const float **logits, size_t *stride);
 

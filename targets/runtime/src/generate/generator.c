@@ -241,11 +241,11 @@ static bitx_status read_chunk(bitx_generator *generator, bitx_event *event)
     bitx_session *session = generator->session;
     const uint32_t left = pending(generator);
     const uint32_t rows = left < session->chunk_rows ? left : session->chunk_rows;
-    const float *logits;
-    const bitx_status status =
-        bitx_append(session, generator->token + session->position, rows, 1, &logits, NULL);
+    const float *logits = NULL;
+    const bitx_status status = bitx_append(session, generator->token + session->position, rows,
+                                           rows == left, &logits, NULL);
     if (status != BITX_OK) return status;
-    if (rows == left) generator->logits = logits;
+    generator->logits = logits;
     event->kind = BITX_EVENT_PREFILL;
     event->done = session->position;
     event->total = generator->count;
