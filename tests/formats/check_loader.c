@@ -5,8 +5,8 @@
  *
  *     open STATUS RULE RECORD
  * and, when it opens,
- *     open 0 0 0 hashes STATUS RULE RECORD chains STATUS RULE POSITION fused STATUS RULE POSITION
- *     size STATUS BYTES step STATUS
+ *     open 0 0 0 hashes STATUS RULE RECORD text STATUS RULE RECORD chains STATUS RULE POSITION
+ *     fused STATUS RULE POSITION size STATUS BYTES step STATUS
  *
  * on one line; a part that was not tried, for want of memory, is missing.  The size is that of the
  * session that takes the step.
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bitexport.h"
+#include "bitexport_text.h"
 
 enum { LARGEST_ARENA = 32 << 20 };
 
@@ -90,6 +90,9 @@ static void check(const void *blob, size_t bytes)
     if (status == BITX_OK) {
         status = bitx_model_check_hashes(&model);
         printf(" hashes %d %u %u", (int)status, (unsigned)model.rule, (unsigned)model.record);
+        model.rule = model.record = 0;
+        status = bitx_model_check_text(&model);
+        printf(" text %d %u %u", (int)status, (unsigned)model.rule, (unsigned)model.record);
         self_test("chains", &model, 1);
         self_test("fused", &model, 0);
         step(&model);

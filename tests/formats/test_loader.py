@@ -39,6 +39,7 @@ from tests.formats.tiny_bitx import (
     edited,
     sealed,
 )
+from tests.text import tiny_tables
 
 from bitexport.paths import runtime_root
 from bitexport.targets import find_target
@@ -240,7 +241,7 @@ def section_of_a_later_version(rows: Sections) -> None:
 
 @in_sections(5, UNSUPPORTED)
 def section_id_that_is_only_reserved(rows: Sections) -> None:
-    rows.insert(7, Row(9, b"tokens", 6))
+    rows.insert(2, Row(3, b"tokens", 6))
 
 
 @in_file(5)
@@ -312,6 +313,16 @@ def record_count_wraps_around(file: bytes) -> bytes:
 @in_sections(7)
 def there_are_two_facts(rows: Sections) -> None:
     rows[0] = Row(tiny.FACTS, rows[0].payload * 2, 2)
+
+
+@in_sections(7)
+def there_are_two_generation_defaults(rows: Sections) -> None:
+    rows.insert(7, Row(11, bytes(128), 2))
+
+
+@in_sections(7)
+def generation_defaults_are_too_short(rows: Sections) -> None:
+    rows.insert(7, Row(11, bytes(63), 1))
 
 
 @in_file(7)
@@ -1452,6 +1463,26 @@ def test_a_sound_file_opens_and_runs(check: Check) -> None:
     assert (said.of("chains") or ())[0] == SELF_TEST
     assert (said.of("fused") or ())[0] == SELF_TEST
     assert said.of("step") == (OK,)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "stop", "expected"),
+    [(12, 3, (OK, 0, 0)), (11, 3, (FORMAT, 26, 0)), (12, tiny.VOCABULARY, (FORMAT, 27, 0))],
+)
+def test_tables_of_text_are_checked(
+    check: Check, tokens: int, stop: int, expected: tuple[int, ...]
+) -> None:
+    tokenizer = tiny_tables.character_tables()
+    tokenizer.header = {3: tokens}
+    chat = tiny_tables.chat_section({(0, 1): b"<s>"}, stops=[stop])
+    model = tiny.tiny()
+    for ident, section in ((9, tokenizer.write()), (10, chat)):
+        model.extra.append(Row(ident, section, len(section)))
+    model.extra.append(Row(11, bytes(64), 1))
+    (said,) = check([model.write()])
+    assert said.opened == (OK, 0), said
+    assert said.of("hashes") == (OK, 0, 0)
+    assert said.of("text") == expected
 
 
 @pytest.mark.parametrize("name", OVERSIZED)

@@ -156,6 +156,8 @@ class Bitx:
     data: bytearray
     self_test: SelfTest
     provenance: bytes = b'{"tool": "tests"}'
+    extra: list[Row] = dataclasses.field(default_factory=list)
+    """Sections 9 to 11; a tiny model has none."""
 
     def string(self, text: str) -> tuple[int, int]:
         """Add a string and its zero byte; return where it lies."""
@@ -210,6 +212,7 @@ class Bitx:
                 len(self.operands),
             ),
             Row(DATA, bytes(self.data), len(self.data)),
+            *self.extra,
             Row(SELF_TEST, (test := self.self_test.write()), len(test)),
             Row(PROVENANCE, self.provenance, len(self.provenance)),
         ]

@@ -88,8 +88,7 @@ typedef struct bitx_facts {
  * same for any size of weights.  The blob must outlive the model. */
 bitx_status bitx_model_open(bitx_model *model, const void *blob, size_t blob_bytes);
 
-/* Compares the SHA-256 of every section with the stored one, and checks the tables that opening
- * does not read (rules 24, 26 and 27).  Reads the whole file. */
+/* Compares the SHA-256 of every section with the stored one.  Reads the whole file. */
 bitx_status bitx_model_check_hashes(bitx_model *model);
 
 bitx_facts bitx_model_facts(const bitx_model *model);

@@ -2,8 +2,8 @@
  *
  * What is done, to the byte: runtime_ref/TEXT.md.  The tables lie in the model's file and are
  * walked in place; work memory is the caller's, and only long texts need much of it.  A file
- * without the section that a function reads is BITX_E_ARGUMENT, a damaged one BITX_E_FORMAT:
- * nothing outside it is read, and bitx_model_check_hashes() says which rule it breaks.
+ * without the section that a function reads is BITX_E_ARGUMENT.  Of a damaged one nothing outside
+ * is read: it is BITX_E_FORMAT, or gives tokens of no use; bitx_model_check_text() tells.
  */
 #ifndef BITEXPORT_TEXT_H
 #define BITEXPORT_TEXT_H
@@ -13,6 +13,10 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Checks what the sections of text hold (FORMAT.md, rules 26 and 27), in some milliseconds, for a
+ * file that is new here: beside bitx_model_check_hashes(). */
+bitx_status bitx_model_check_text(bitx_model *model);
 
 /* Bytes from start up to end. */
 typedef struct bitx_range {

@@ -333,7 +333,7 @@ static int place_tensors(bitx_tensor *tensors, size_t *bytes, const bitx_model *
         if (value.role != role) continue;
         if (count == MOST_TENSORS) return -1;
         bytes[count] = (size_t)rows * value.columns * bitx_element_bytes(value.dtype);
-        tensors[count].name = bitx_text(model, value.name);
+        tensors[count].name = bitx_string(model, value.name);
         tensors[count].rows = rows;
         tensors[count].data = runner_allocate(bytes[count]);
         if (!tensors[count].data) return -1;

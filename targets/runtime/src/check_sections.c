@@ -8,6 +8,7 @@
 _Static_assert(sizeof(bitx_header_record) == 64, "FORMAT.md, section 1");
 _Static_assert(sizeof(bitx_section_record) == 64, "FORMAT.md, section 2");
 _Static_assert(sizeof(bitx_facts_record) == 96, "FORMAT.md, section 3.1");
+_Static_assert(sizeof(bitx_generation_record) == 64, "FORMAT.md, section 3.11");
 
 static const struct section_kind {
     uint32_t id, record_bytes; /* 1: a section of bytes */
@@ -21,6 +22,9 @@ static const struct section_kind {
     {6, sizeof(bitx_op_record), 1, offsetof(bitx_model, ops)},
     {7, sizeof(bitx_operand_record), 1, offsetof(bitx_model, operands)},
     {8, 1, 1, offsetof(bitx_model, data)},
+    {9, 1, 0, offsetof(bitx_model, tokenizer)},
+    {10, 1, 0, offsetof(bitx_model, chat)},
+    {11, sizeof(bitx_generation_record), 0, offsetof(bitx_model, generation)},
     {12, 1, 0, offsetof(bitx_model, self_test)},
     {13, 1, 0, offsetof(bitx_model, provenance)},
 };
@@ -100,9 +104,10 @@ static bitx_status take_section(bitx_model *model, const bitx_section_record *re
         return bitx_broken(model, 6, index);
     *end = record->offset + record->bytes;
 
-    const int is_facts = kind->member == offsetof(bitx_model, facts);
+    const int is_single = kind->member == offsetof(bitx_model, facts) ||
+                          kind->member == offsetof(bitx_model, generation);
     if (record->records > record->bytes || record->records * kind->record_bytes != record->bytes ||
-        (is_facts && record->records != 1))
+        (is_single && record->records != 1))
         return bitx_broken(model, 7, index);
     if (kind->record_bytes > 1 && record->records >= BITX_NONE) return bitx_broken(model, 7, index);
 

@@ -53,8 +53,8 @@ bitx_facts bitx_model_facts(const bitx_model *model)
                         .head_size = record.head_size,
                         .bos = record.bos,
                         .eos_count = record.eos_count,
-                        .name = bitx_text(model, record.name),
-                        .family = bitx_text(model, record.family)};
+                        .name = bitx_string(model, record.name),
+                        .family = bitx_string(model, record.family)};
     bitx_copy(facts.eos, record.eos, sizeof facts.eos);
     return facts;
 }

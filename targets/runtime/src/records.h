@@ -57,6 +57,14 @@ typedef struct bitx_operand_record {
     uint32_t kind, index;
 } bitx_operand_record;
 
+typedef struct bitx_generation_record {
+    uint32_t flags;
+    float temperature;
+    uint32_t top_k;
+    float top_p, min_p, repetition, presence, frequency;
+    uint32_t reserved[8];
+} bitx_generation_record;
+
 enum { BITX_NETWORK = 0, BITX_LANGUAGE_MODEL = 1 };
 enum { BITX_LAYOUT_PLAIN = 0, BITX_LAYOUT_P2R = 1, BITX_LAYOUT_B1R = 2, BITX_LAYOUT_Q4R = 3 };
 enum { BITX_ROWS_FIXED = 0, BITX_ROWS_CALL = 1, BITX_ROWS_KEPT = 2, BITX_ROWS_CONTEXT = 3 };
@@ -76,6 +84,7 @@ BITX_READER(tensor, tensors)
 BITX_READER(value, values)
 BITX_READER(op, ops)
 BITX_READER(operand, operands)
+BITX_READER(generation, generation)
 #undef BITX_READER
 
 static inline bitx_section_record bitx_read_section(const bitx_model *model, size_t index)
@@ -86,7 +95,7 @@ static inline bitx_section_record bitx_read_section(const bitx_model *model, siz
     return section;
 }
 
-static inline const char *bitx_text(const bitx_model *model, bitx_string_record string)
+static inline const char *bitx_string(const bitx_model *model, bitx_string_record string)
 {
     return (const char *)model->strings.records + string.offset;
 }

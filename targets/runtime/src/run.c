@@ -13,7 +13,7 @@ static uint32_t find_value(const bitx_model *model, const char *name, uint32_t r
 {
     for (uint32_t i = 0; i < model->values.count; i++) {
         const bitx_value_record value = bitx_read_value(model, i);
-        if (value.role == role && same_text(bitx_text(model, value.name), name)) return i;
+        if (value.role == role && same_text(bitx_string(model, value.name), name)) return i;
     }
     return BITX_NONE;
 }
@@ -46,7 +46,7 @@ static int every_input_is_given(const bitx_model *model, const bitx_tensor *inpu
 {
     for (uint32_t i = 0; i < model->values.count; i++) {
         const bitx_value_record value = bitx_read_value(model, i);
-        if (value.role == BITX_INPUT && !find_tensor(inputs, count, bitx_text(model, value.name)))
+        if (value.role == BITX_INPUT && !find_tensor(inputs, count, bitx_string(model, value.name)))
             return 0;
     }
     return 1;
