@@ -43,11 +43,19 @@ class TextStream:
         if token < 0 or (vocabulary is not None and token >= vocabulary):
             message = f"token {token} is outside the vocabulary"
             raise TokenOutside(message)
-        return self._give(self._decoder.decode(self._bytes(token)), at_end=False)
+        return self._give(self._characters(self._bytes(token)), at_end=False)
 
     def finish(self) -> str:
         """Return what is held back."""
         return self._give(self._decoder.decode(b"", final=True), at_end=True)
+
+    def _characters(self, raw: bytes) -> str:
+        """Decode what is certain: Python alone waits for the end of a surrogate, which is none."""
+        text = self._decoder.decode(raw)
+        held, _ = self._decoder.getstate()
+        if held[:1] == b"\xed" and held[1:] >= b"\xa0":
+            text += self._decoder.decode(b"", final=True)
+        return text
 
     def _bytes(self, token: int) -> bytes:
         """Return what a token stands for, here."""
