@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
 
 PROMPT = "Once upon a time, there was a little"
 SPECIAL = ("<unk>", "<s>", "</s>")
@@ -164,11 +163,17 @@ def edit_config(folder: Path, **changes: Any) -> None:
 
 def write_tokenizer(path: Path, vocabulary: int) -> None:
     """Write a tokenizer of whole words: those of the prompt, then w0, w1 and so on."""
-    words = [*SPECIAL, *WORDS]
-    words += [f"w{number}" for number in range(vocabulary - len(words))]
+    words = [*SPECIAL, *(word if word == "," else f"\u2581{word}" for word in WORDS), "\u2581,"]
+    words += [f"\u2581w{number}" for number in range(vocabulary - len(words))]
     vocab = {word: number for number, word in enumerate(words[:vocabulary])}
-    tokenizer = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer = Tokenizer(
+        BPE(vocab=vocab, merges=[], unk_token="<unk>", fuse_unk=True, ignore_merges=True)
+    )
+    word = pre_tokenizers.Split(Regex("\u2581?[^\u2581,]+|\u2581?,"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(split=False), word])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     tokenizer.save(str(path))
 
 

@@ -565,7 +565,7 @@ simple("too_many_sections", 5, header_of(count=33))
 simple("section_count_huge", 5, header_of(count=0xFFFFFFFF))
 simple("section_unknown", 5, lambda file: file.extra.update({14: b""}), **UNSUPPORTED)
 simple("section_3", 5, lambda file: file.extra.update({3: b""}), **UNSUPPORTED)
-simple("section_tokenizer_is_reserved", 5, lambda f: f.extra.update({9: b""}), **UNSUPPORTED)
+simple("generation_defaults_twice", 7, lambda file: file.extra.update({11: bytes(128)}))
 simple("section_twice", 5, table_of(lambda table: table[1].__setitem__(0, 1)))
 simple("section_reserved_field", 5, table_of(lambda table: table[2].__setitem__(1, 1)))
 

@@ -23,6 +23,7 @@ from bitexport.models.parts.options import (
     Ternarize,
 )
 from bitexport.package.bundle import Built, Wanted, build_bundle, refuse_output
+from bitexport.package.text import Depth, WantedText
 from bitexport.progress import StreamProgress
 from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
@@ -72,6 +73,11 @@ def _precisions(
 @click.option("--eval-text", type=click.Path(path_type=Path),
               help="With --ternarize: what its cost is measured on; default: a small passage."
               )  # fmt: skip
+@click.option("--text", type=click.Choice(get_args(Depth)), default="chat", show_default=True,
+              help="What the model.bitx has for text: tokenizer and chat template as far as they "
+              "are there, the tokenizer alone, or none.")  # fmt: skip
+@click.option("--chat-template", type=click.Path(path_type=Path), metavar="FILE",
+              help="Jinja; default: the checkpoint's own.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
 @click.option("--no-selftest", is_flag=True,
@@ -81,7 +87,8 @@ def command(
     activations: str | None, head_activations: str | None,
     precision: tuple[tuple[str, Form], ...], kv_cache: str, context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
-    eval_text: Path | None, force: bool, no_library: bool, no_selftest: bool,
+    eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
+    no_library: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
 
@@ -132,6 +139,7 @@ def command(
         Wanted(
             replace=force, compile_library=compiler is not None and not no_library,
             self_test=not no_selftest, progress=progress, measure=measure, describe=tell,
+            text=WantedText(depth=cast(Depth, text), chat_template=chat_template),
         ),
     )  # fmt: skip
     click.echo(bundle.path)

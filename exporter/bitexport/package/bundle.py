@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from tokenizers import Tokenizer
 
 from bitexport import __version__
 from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from bitexport.emit.bitx import PROVENANCE, SELF_TEST, BitxWriter
+from bitexport.emit.bitx import PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.source import copy_runtime
@@ -30,22 +29,27 @@ from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.package.appearing import appearing
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
+from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
 from bitexport.passes.plan_memory import arena_bytes
 from bitexport.progress import SILENT, Progress, duration, size
 from bitexport.targets import Target
-from bitexport.tokenizer.text import FILE as TOKENIZER
-from bitexport.tokenizer.text import find_tokenizer
+from bitexport.tokenizer.text import FILE as TOKENIZER_FILE
 from bitexport.toolchain.cmake import cmake_lists
 from bitexport.toolchain.compile import build_library, sources
 from bitexport_ref.bitx import BitxError, open_bitx
+from bitexport_ref.text.tables import read_tables
+from bitexport_ref.text.tokenizer import Tokenizer
 
-SECTIONS = 8  # and one more with a self-test
+SECTIONS = 8  # and those of text and self-test
 LEAST_CONTEXT = 2
 CHUNK_ROWS = 16  # of a session that asks for nothing else
 RECORD_BYTES = 256  # in the file, for an op, value or tensor: record, name, operands, self-test
-COPIED = (TOKENIZER, "tokenizer_config.json", "LICENSE", "LICENSE.txt", "NOTICE")
+COPIED = (
+    TOKENIZER_FILE, "tokenizer_config.json", "generation_config.json", "LICENSE", "LICENSE.txt",
+    "NOTICE",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,7 @@ class Wanted:
     """Whether a bundle that is there may go."""
     compile_library: bool = True
     self_test: bool = True
+    text: WantedText = EVERY_TEXT
     progress: Progress = SILENT
     measure: Measure = lambda folder: {}
     """What it finds in the folder with the finished model becomes part of the manifest."""
@@ -89,7 +94,8 @@ class _Lowered:
     checkpoint: Checkpoint
     origin: Path
     """The folder that the checkpoint is, or lies in."""
-    tokenizer: Tokenizer | None
+    text: Mapping[int, bytes]
+    """Sections of the file that have to do with text."""
     target: Target
     options: Options
     model: ir.Model
@@ -117,10 +123,10 @@ def build_bundle(
     refuse_output(output, wanted.replace)
     checkpoint = open_checkpoint(checkpoint_path, options.container)
     origin = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    tokenizer = find_tokenizer(origin)
     model, facts = build_model(checkpoint, options)
     plan, tensors = lower(model, target.layout), stored_matrices(model)
-    _refuse_too_large(plan, tensors, facts, target)
+    text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
+    _refuse_too_large(plan, tensors, text, facts, target)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
         f"{facts.activations_because}"
@@ -129,8 +135,8 @@ def build_bundle(
         f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {target.layout}"
     )
     lowered = _Lowered(
-        checkpoint=checkpoint, origin=origin, tokenizer=tokenizer, target=target, options=options,
-        model=model, facts=facts, plan=plan, tensors=tensors,
+        checkpoint=checkpoint, origin=origin, text=text, target=target,
+        options=options, model=model, facts=facts, plan=plan, tensors=tensors,
     )  # fmt: skip
     with appearing(output, wanted.replace) as folder:
         testing = _write_bundle(folder, lowered, wanted)
@@ -144,8 +150,11 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
     target, facts, progress = lowered.target, lowered.facts, wanted.progress
     with ThreadPoolExecutor(1) as beside:
         digests = beside.submit(lowered.checkpoint.digests)
-        writer = BitxWriter(folder / DATA, SECTIONS + wanted.self_test)
+        sections = SECTIONS + len(lowered.text) + wanted.self_test
+        writer = BitxWriter(folder / DATA, sections)
         offsets = _write_model(writer, lowered, folder, progress)
+        for number, section in sorted(lowered.text.items()):
+            writer.add(number, section)
         with progress.stage("reading back", lowered.nbytes) as advance:
             read_back(lowered.tensors, folder / DATA, offsets, advance)
         _copy_sources(folder, lowered)
@@ -182,7 +191,9 @@ def _write_self_test(
 ) -> tuple[SelfTestTokens, float]:
     """Write the self-test; return its tokens, and how many seconds it took."""
     start = time.monotonic()
-    tokens = self_test_tokens(lowered.tokenizer, lowered.facts, lowered.tensors)
+    section = lowered.text.get(TOKENIZER)
+    tokenizer = section and Tokenizer(read_tables(section, lowered.facts.vocabulary))
+    tokens = self_test_tokens(tokenizer or None, lowered.facts, lowered.tensors)
     outputs = sum(len(op.outputs) for op in lowered.plan.ops) * tokens.generated
     with progress.stage("self-test", outputs, "op outputs") as advance:
         writer.add(SELF_TEST, self_test_section(folder / GRAPH, tokens, advance))
@@ -238,13 +249,14 @@ def _summary(seconds: float, testing: float | None) -> str:
 
 
 def _refuse_too_large(
-    plan: Plan, tensors: Mapping[str, StoredMatrix], facts: Facts, target: Target
-) -> None:
+    plan: Plan, tensors: Mapping[str, StoredMatrix], text: Mapping[int, bytes], facts: Facts,
+    target: Target,
+) -> None:  # fmt: skip
     """Say so before anything is written when the target cannot hold the file and a session."""
     if target.ram_bytes is None:
         return
     records = RECORD_BYTES * (len(plan.tensors) + len(plan.values) + len(plan.ops))
-    weights = _bytes(tensors)
+    weights = _bytes(tensors) + sum(map(len, text.values()))
 
     def need(context: int) -> int:
         tables = 4 * facts.head_size * (facts.context - context)  # rows that RoPE would not have

@@ -13,17 +13,16 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 import bitexport_ref.evaluator
 import bitexport_ref.self_test
 from bitexport.errors import CheckpointError
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.stored import StoredMatrix
 from bitexport.progress import Advance
-from bitexport.tokenizer.text import encode, fixed_tokens
+from bitexport.tokenizer.text import fixed_tokens
 from bitexport_ref.digests import printed
 from bitexport_ref.errors import ReferenceFailure
+from bitexport_ref.text.tokenizer import Tokenizer
 
 PROMPT = "Once upon a time, there was a little"
 MOST_TOKENS, LEAST_TOKENS = 16, 2
@@ -46,7 +45,7 @@ def self_test_tokens(
     weights = sum(stored.matrix.rows * stored.matrix.columns for stored in tensors.values())
     generated = max(LEAST_TOKENS, min(MOST_TOKENS, MOST_WEIGHTS // weights))
     generated = max(1, min(generated, facts.context // 2))
-    whole = encode(tokenizer, PROMPT) if tokenizer else fixed_tokens(facts.vocabulary, facts.bos)
+    whole = tokenizer.encode(PROMPT) if tokenizer else fixed_tokens(facts.vocabulary, facts.bos)
     prompt = whole[: max(1, min(2 * generated, facts.context - generated))]
     return SelfTestTokens(tuple(prompt), generated)
 

@@ -29,6 +29,7 @@ KINDS = (
 # The sections of FORMAT.md by what they are to a reader; the data, 8, is shown by kind.
 SECTIONS: Mapping[int, str] = {
     1: "facts", 2: "strings", 4: "tensor records", 5: "plan", 6: "plan", 7: "plan",
+    9: "tokenizer", 10: "chat template", 11: "generation defaults",
     12: "self-test", 13: "provenance",
 }  # fmt: skip
 DATA = 8
