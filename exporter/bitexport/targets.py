@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from bitexport.paths import targets_root
 Record = TypeVar("Record")
 
 OPERATING_SYSTEMS = ("linux", "none")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class Target:
     runner: tuple[str, ...] = ()
     counter: tuple[str, ...] = ()  # an emulator that counts instructions, where `runner` is none
     cores: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
+    cpuinfo: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     ram_bytes: int | None = None
     flash_bytes: int | None = None
 
@@ -89,11 +92,18 @@ class Target:
         return (f"{self.triple}-" if self.tool_prefix is None else self.tool_prefix) + name
 
     def expected_isas(self, core: str) -> tuple[str, ...]:
-        """Return the instruction sets that must be seen to run on one emulated core."""
+        """Return the instruction sets that must be seen to run on one core.
+
+        All that the core lists; of those that no emulator has, what this machine has.
+        """
         if core not in self.cores:
             message = f"target `{self.name}` has no core `{core}`"
             raise TargetError(message, hint=_which(core, self.cores, "cores"))
-        return self.cores[core]
+        return tuple(isa for isa in self.cores[core] if not self.lacks(isa))
+
+    def lacks(self, isa: str) -> bool:
+        """Return whether no emulator has this instruction set, and this machine neither."""
+        return not machine_flags().issuperset(self.cpuinfo.get(isa, ()))
 
     def flags_of(self, isa: Isa) -> tuple[str, ...]:
         """Return what a kernel file for this instruction set is compiled with besides `flags`."""
@@ -123,7 +133,7 @@ def load_target(path: Path, isas: Mapping[str, Isa]) -> Target:
         raise TargetError(
             f"{path}: `os` is `{target.os}`", hint=f"it is one of {', '.join(OPERATING_SYSTEMS)}"
         )
-    for isa in target.isas:
+    for isa in (*target.isas, *target.cpuinfo):
         if isa not in isas:
             raise TargetError(
                 f"{path}: there is no instruction set `{isa}`", hint=_which(isa, isas, "tables")
@@ -135,6 +145,17 @@ def load_target(path: Path, isas: Mapping[str, Isa]) -> Target:
                 hint=f"its `isas` are {', '.join(target.isas)}",
             )
     return target
+
+
+@functools.cache
+def machine_flags() -> frozenset[str]:
+    """Return what the kernel of this machine says of its processor: Linux on x86-64 does."""
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    every = (line.partition(":")[2].split() for line in lines if line.startswith("flags"))
+    return frozenset(next(every, ()))  # all cores of a machine say the same
 
 
 def load_isas(root: Path | None = None) -> dict[str, Isa]:

@@ -56,8 +56,15 @@ RECORD_BYTES = {
     FACTS: 96, STRINGS: 1, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8, DATA: 1,
     TOKENIZER: 1, CHAT: 1, GENERATION: 64, SELF_TEST: 1, PROVENANCE: 1,
 }  # fmt: skip
-# Rows of a tile, and how many weights a byte holds (section 3.3).
-PACKED = {Layout.P2R: (16, 4), Layout.B1R: (32, 8), Layout.Q4R: (8, 2)}
+# Rows and columns that a matrix is padded to multiples of, and the bytes of so many (section 3.3).
+PACKED = {
+    Layout.P2R: (16, 16, 64),
+    Layout.B1R: (32, 16, 64),
+    Layout.Q4R: (8, 16, 64),
+    Layout.P2B: (16, 24, 96),
+    Layout.T5X3: (12, 32, 80),
+    Layout.P16: (8, 10, 16),
+}
 REQUIRED = (FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA)
 
 
@@ -211,8 +218,8 @@ def _tensor_bytes(tensor: Tensor) -> int:
     """Return how many bytes dtype, layout and shape ask for."""
     if tensor.layout != Layout.PLAIN:
         n, k = tensor.shape
-        rows, weights_per_byte = PACKED[tensor.layout]
-        return _round_up(n, rows) * _round_up(k, 16) // weights_per_byte
+        rows, columns, size = PACKED[tensor.layout]
+        return -(-n // rows) * -(-k // columns) * size
     elements = tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) > 1 else 1)
     return elements * tensor.dtype.size
 

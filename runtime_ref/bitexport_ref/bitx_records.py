@@ -53,6 +53,9 @@ class Layout(enum.IntEnum):
     P2R = 1
     B1R = 2
     Q4R = 3
+    P2B = 4
+    T5X3 = 5
+    P16 = 6
 
 
 class RowKind(enum.IntEnum):

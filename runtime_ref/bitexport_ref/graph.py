@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from bitexport_ref.errors import ReferenceFailure
-from bitexport_ref.layouts import LAYOUTS, Layout, PackedMatrix
+from bitexport_ref.layouts import LAYOUTS, BandLayout, Layout, PackedMatrix
 from bitexport_ref.stored import FileBytes, Rows, StoredArray
 
 Array = NDArray[Any]
@@ -187,15 +187,16 @@ def _shape(x: Array, *, start: int, end: int) -> Array:
 
 def _find_op(
     path: Path, node: onnx.NodeProto
-) -> tuple[Callable[..., Array | tuple[Array, ...]], Layout | None]:
+) -> tuple[Callable[..., Array | tuple[Array, ...]], Layout | BandLayout | None]:
     """Return the function of an op type, and the layout of its weight if it is packed.
 
     `EmbedQ8` is `embed.embed_q8`.  `TernaryMatMulP2R` is `ternary_matmul.ternary_matmul` of a
     weight in layout p2r: a layout is no part of the mathematics.
     """
     domain = "" if node.op_type in STANDARD_OPS else DOMAIN
-    layout = LAYOUTS.get(node.op_type[-3:].lower()) if node.op_type[-3:].isupper() else None
-    words = _words(node.op_type[:-3] if layout else node.op_type)
+    suffix = next((each for each in map(str.upper, LAYOUTS) if node.op_type.endswith(each)), "")
+    layout = LAYOUTS.get(suffix.lower())
+    words = _words(node.op_type.removesuffix(suffix))
     name = "_".join(words)
     for module_name in (name, "_".join(words[:-1])):
         module = _op_module(module_name)

@@ -76,6 +76,8 @@ _SILU_AND_GATE = 5
 _TWO_PRODUCTS = (6, 7)
 
 _PACKED = (Layout.P2R, Layout.B1R, Layout.Q4R)
+_LOOKED_UP = (Layout.P2B, Layout.P16)
+_TRITS_OR_SIGNS = (Layout.P2R, Layout.B1R, Layout.P2B, Layout.T5X3, Layout.P16)
 
 Lifetimes = dict[int, tuple[int, int]]
 
@@ -168,7 +170,7 @@ def _check_quantize_rows(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> 
 
 
 def _check_ternary_matmul(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
-    weight = _tensor(at, bitx, op.inputs[1], rank=2, layouts=(Layout.P2R, Layout.B1R))
+    weight = _tensor(at, bitx, op.inputs[1], rank=2, layouts=_TRITS_OR_SIGNS)
     n, k = weight.shape
     require(19, k <= LONGEST_INTEGER_SUM, f"{at}: k is {k}")
     _expect(at, _value(at, bitx, op.inputs[0]), Dtype.S8, k)
@@ -407,14 +409,14 @@ def _check_fusions(bitx: Bitx) -> list[int]:
         covered = bitx.ops[index:end]
         found = tuple(each.code for each in covered)
         require(20, found == codes, f"{at}: fusion {op.fusion} covers {[c.name for c in found]}")
-        handed_on = _handed_on(at, op.fusion, covered)
+        handed_on = _handed_on(at, op.fusion, covered, bitx)
         between.update(operand.index for operand in handed_on)
         heads[index:end] = [index] * op.covers
     _check_left_out(bitx, heads, between)
     return heads
 
 
-def _handed_on(at: str, fusion: int, covered: Sequence[Op]) -> list[Operand]:
+def _handed_on(at: str, fusion: int, covered: Sequence[Op], bitx: Bitx) -> list[Operand]:
     """Check that ops feed each other as the formula of a fusion says; return what they hand on."""
     *before, last = covered
     if fusion in _TWO_PRODUCTS:
@@ -426,6 +428,9 @@ def _handed_on(at: str, fusion: int, covered: Sequence[Op]) -> list[Operand]:
         require(20, feeds, f"{at}: Rescale of fusion {fusion} does not take both products")
         same = high.inputs[1] == low.inputs[1]
         require(20, same, f"{at}: the products of fusion {fusion} have two weights")
+        layout = bitx.tensors[high.inputs[1].index].layout
+        stored_whole = layout not in _LOOKED_UP
+        require(20, stored_whole, f"{at}: fusion {fusion} has a weight in layout {layout.name}")
     else:
         for one, next_one in itertools.pairwise(covered):
             feeds = one.outputs[0] == next_one.inputs[0]

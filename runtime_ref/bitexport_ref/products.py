@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitexport_ref.errors import BadOperand
-from bitexport_ref.layouts import PackedMatrix
+from bitexport_ref.layouts import BandLayout, PackedMatrix
 from bitexport_ref.numerics import F32, LANES, LONGEST_INTEGER_SUM, S8, S32, lane_tree
 from bitexport_ref.stored import Rows
 
@@ -199,7 +199,11 @@ def _agreed(x: NDArray[np.generic], weight: Integers | Rows[Element]) -> tuple[i
 def _tile_blocks(weight: Integers) -> list[Callable[[], Iterator[Tile]]]:
     """Divide a weight into blocks; each gives its tiles one by one."""
     n, k = weight.shape
-    if isinstance(weight, PackedMatrix) and weight.kept is None:
+    if (
+        isinstance(weight, PackedMatrix)
+        and weight.kept is None
+        and not isinstance(weight.layout, BandLayout)
+    ):
         step = max(1, _PACKED_AT_ONCE // weight.layout.band_bytes(k))
         return [
             functools.partial(_packed_tiles, weight, first, min(weight.bands, first + step))
@@ -215,6 +219,7 @@ def _tile_blocks(weight: Integers) -> list[Callable[[], Iterator[Tile]]]:
 def _packed_tiles(weight: PackedMatrix, first: int, last: int) -> Iterator[Tile]:
     """Widen bands, one field after the other: a field is masked out, but not shifted down."""
     layout, (n, k) = weight.layout, weight.shape
+    assert not isinstance(layout, BandLayout)
     lines = weight.lines(first, last)[:, :k]
     codes = np.empty(lines.shape, np.float32)
     for field, offset in enumerate(layout.offsets):
@@ -234,12 +239,13 @@ def _packed_tiles(weight: PackedMatrix, first: int, last: int) -> Iterator[Tile]
 
 
 def _plain_tiles(weight: Integers, first: int, last: int) -> Iterator[Tile]:
-    """Widen rows that are not packed."""
+    """Widen rows that are not packed, or are unpacked whole."""
     rows = np.arange(first, last)
+    largest = weight.layout.largest if isinstance(weight, PackedMatrix) else _LARGEST_INT8
     if isinstance(weight, PackedMatrix) and weight.kept is not None:
-        yield Tile(rows, weight.kept[first:last], 1.0, 0, weight.layout.largest)
+        yield Tile(rows, weight.kept[first:last], 1.0, 0, largest)
     else:
-        yield Tile(rows, weight[first:last].astype(np.float32), 1.0, 0, _LARGEST_INT8)
+        yield Tile(rows, weight[first:last].astype(np.float32), 1.0, 0, largest)
 
 
 def _spread(work: Callable[[Block], None], blocks: Sequence[Block]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bitexport.bench.compare import compare, contest, facts, missing
 from bitexport.bench.count import Count
-from bitexport.bench.page import render_page
+from bitexport.bench.kernels_page import kernels_page
 from bitexport.bench.table import readme_table
 from bitexport.targets import load_isas, load_targets
 
@@ -60,7 +60,7 @@ def test_the_table_shows_the_worst_matrix() -> None:
 
 
 def test_the_page_plots_every_line_and_bar() -> None:
-    page = render_page(compare([*COUNTS, count("gemv_s32_s8_p2r", "scalar", 1100)]))
+    page = kernels_page(compare([*COUNTS, count("gemv_s32_s8_p2r", "scalar", 1100)]))
     drawings = [ET.fromstring(each + "</svg>") for each in svgs(page)]
     decode = drawings[0]
     texts = [text.text for text in decode.iter("text")]

@@ -23,6 +23,7 @@ FIGURES = (
     "unfused_token_seconds", "weight_rate",
 )  # fmt: skip
 RUN = {*FIGURES, "threads", "points", "op_shares"}
+PROGRAM_BYTES = 30_000_000  # resident besides file and arena, at most
 BENCH = {"name", "file_bytes", "weight_bytes", "prefill_tokens", "decode_tokens", "runs"}
 
 
@@ -53,6 +54,7 @@ def test_every_figure_is_there_and_positive(bundle: Bundle, said: dict[str, Any]
         assert all(run[figure] > 0 for figure in FIGURES), run
         assert run["open_seconds"] < run["first_token_seconds"]
         assert run["peak_bytes"] > run["arena_bytes"]
+        assert run["peak_bytes"] < said["file_bytes"] + run["arena_bytes"] + PROGRAM_BYTES
         assert [point["context"] for point in run["points"]] == [0, 4]
         first, behind = run["points"]
         assert first["decode"] > 0

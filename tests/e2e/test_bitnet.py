@@ -18,6 +18,11 @@ RUNS = [
     ("host", "native", Shape(), ["--embedding", "f32", "--context", "30"]),
     ("arm64", "cortex-a76", RAGGED, []),
     ("cortex-m4", "mps2-an386", RAGGED, ["--embedding", "q8"]),
+    ("host", "native", Shape(), ["--layout", "t5x3"]),
+    ("arm64", "cortex-a53", RAGGED, ["--layout", "t5x3"]),
+    ("arm64", "cortex-a76", RAGGED, ["--layout", "t5x3"]),
+    ("armv7", "cortex-a7", RAGGED, ["--layout", "t5x3"]),
+    ("cortex-m55", "mps3-an547", RAGGED, ["--layout", "t5x3"]),
 ]
 
 

@@ -16,7 +16,10 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "stories" / "model"
 SLACK = 256  # the session's own record: its size is the compiler's affair
 
 
-@pytest.mark.parametrize(("name", "core"), [("host", "native"), ("cortex-m4", "mps2-an386")])
+@pytest.mark.parametrize(
+    ("name", "core"),
+    [("host", "native"), ("cortex-m4", "mps2-an386"), ("arm64-v8.0", "cortex-a53")],
+)
 def test_a_session_takes_what_the_manifest_says(name: str, core: str, tmp_path: Path) -> None:
     target = find_target(name)
     build_bundle(SAMPLE, target, Options(context=128), tmp_path / "out")

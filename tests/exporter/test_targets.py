@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from bitexport import targets
 from bitexport.errors import TargetError
 from bitexport.paths import targets_root
-from bitexport.targets import Target, find_target, load_flags, load_isas, load_target, load_targets
+from bitexport.targets import (
+    Target,
+    find_target,
+    load_flags,
+    load_isas,
+    load_target,
+    load_targets,
+    machine_flags,
+)
 
 SOUND = """
 summary   = "a target"
@@ -40,7 +49,9 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_every_target_of_the_house_is_sound() -> None:
-    assert list(load_targets()) == ["arm64", "armv7", "cortex-m4", "cortex-m55", "host"]
+    assert list(load_targets()) == [
+        "arm64", "arm64-v8.0", "armv7", "cortex-m4", "cortex-m55", "host",
+    ]  # fmt: skip
 
 
 def test_the_folder_is_the_name(tmp_path: Path) -> None:
@@ -91,6 +102,38 @@ def test_an_unknown_core_names_the_known_ones() -> None:
     with pytest.raises(TargetError, match="no core `cortex-a54`") as caught:
         find_target("arm64").expected_isas("cortex-a54")
     assert "cortex-a53" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", ("scalar", "avx2")),
+        ("avx512f avx512bw avx512vl avx_vnni", ("scalar", "avx2")),
+        ("avx512f avx512bw avx512vl avx512_vnni", ("scalar", "avx2", "vnni")),
+    ],
+)
+def test_what_no_emulator_has_is_expected_of_a_machine_that_has_it(
+    flags: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(targets, "CPUINFO", tmp_path / "cpuinfo")
+    machine_flags.cache_clear()
+    try:
+        assert find_target("host").expected_isas("native") == expected
+        assert find_target("arm64").expected_isas("cortex-a53") == ("scalar", "neon")
+    finally:
+        machine_flags.cache_clear()
+
+
+def test_a_machine_that_does_not_say_is_expected_to_run_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(targets, "CPUINFO", tmp_path / "none")
+    machine_flags.cache_clear()
+    try:
+        assert find_target("host").expected_isas("native") == ("scalar", "avx2")
+    finally:
+        machine_flags.cache_clear()
 
 
 def test_every_isa_but_scalar_says_which_macro_guards_it() -> None:

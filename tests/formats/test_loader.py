@@ -24,11 +24,14 @@ from tests.formats.tiny_bitx import (
     INTERNAL,
     KEPT,
     NONE,
+    P2B,
+    P16,
     ROW_BYTES,
     S8,
     S32,
     STATE,
     STRINGS,
+    T5X3,
     TENSOR,
     TENSORS,
     VALUE,
@@ -444,7 +447,7 @@ def tensor_dtype_is_unknown(model: Bitx) -> None:
 
 @in_model(10, UNSUPPORTED)
 def tensor_layout_is_unknown(model: Bitx) -> None:
-    model.tensor("query.weight").layout = 4
+    model.tensor("query.weight").layout = 99
 
 
 @in_model(10)
@@ -513,6 +516,40 @@ def p2r_shape_wraps_around(model: Bitx) -> None:
 @in_model(12)
 def p2r_rows_are_not_padded(model: Bitx) -> None:
     model.tensor("key.weight").bytes //= 2
+
+
+@in_model(12)
+def p2b_tensor_has_the_bytes_of_p2r(model: Bitx) -> None:
+    model.tensor("query.weight").layout = P2B
+
+
+@in_model(12)
+def p2b_shape_wraps_around(model: Bitx) -> None:
+    tensor = model.tensor("query.weight")
+    tensor.layout, tensor.shape[:2], tensor.bytes = P2B, [0xFFFFFFFF, 0xFFFFFFFF], 0
+
+
+@in_model(12)
+def t5x3_tensor_has_the_bytes_of_p2r(model: Bitx) -> None:
+    model.tensor("query.weight").layout = T5X3
+
+
+@in_model(12)
+def t5x3_shape_wraps_around(model: Bitx) -> None:
+    tensor = model.tensor("query.weight")
+    tensor.layout, tensor.shape[:2], tensor.bytes = T5X3, [0xFFFFFFFF, 0xFFFFFFFF], 0
+
+
+@in_model(12)
+def p16_rows_are_not_padded(model: Bitx) -> None:
+    tensor = model.tensor("query.weight")
+    tensor.layout, tensor.bytes = P16, tensor.bytes // 2
+
+
+@in_model(12)
+def p16_shape_wraps_around(model: Bitx) -> None:
+    tensor = model.tensor("query.weight")
+    tensor.layout, tensor.shape[:2], tensor.bytes = P16, [0xFFFFFFFF, 0xFFFFFFFF], 0
 
 
 @in_model(12)
@@ -929,6 +966,12 @@ def group_matmul_weight_is_too_narrow(model: Bitx) -> None:
 
 
 @in_model(19)
+def group_matmul_weight_is_looked_up(model: Bitx) -> None:
+    looked_up(model, "down2.weight")
+    model.set_operand(model.op("GroupMatMul", 2), 1, TENSOR, "another")
+
+
+@in_model(19)
 def low_codes_have_other_columns(model: Bitx) -> None:
     model.set_operand(model.op("GroupMatMul", 2), 4, VALUE, "fine.low")
 
@@ -1155,6 +1198,23 @@ def fused_products_have_two_dense_weights(model: Bitx) -> None:
     model.tensors[-1].at = len(model.data) + -len(model.data) % 64
     model.data += bytes(-len(model.data) % 64 + weight.bytes)
     model.set_operand(model.op("DenseMatMul", 1), 1, TENSOR, "another")
+
+
+def looked_up(model: Bitx, name: str) -> None:
+    """Add `another` tensor: the shape of one in p2r, zeros in p2b."""
+    weight, whole = model.tensor(name), -len(model.data) % 64
+    size = -(-weight.shape[0] // 16) * -(-weight.shape[1] // 24) * 96
+    another = dataclasses.replace(weight, name=model.string("another"), layout=P2B, bytes=size)
+    model.tensors.append(another)
+    another.at = len(model.data) + whole
+    model.data += bytes(whole + size)
+
+
+@in_model(20)
+def fused_products_are_looked_up(model: Bitx) -> None:
+    looked_up(model, "fine.weight")
+    for product in (8, 9):
+        model.set_operand(model.op("TernaryMatMul", product), 1, TENSOR, "another")
 
 
 @in_model(20)

@@ -14,7 +14,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.formats import tiny_bitx as tiny
-from tests.formats.tiny_bitx import B1R, BF16, F16, F32, INPUT, NONE, OUTPUT, P2R, Q4R, S8, S32
+from tests.formats.tiny_bitx import (
+    B1R,
+    BF16,
+    F16,
+    F32,
+    INPUT,
+    NONE,
+    OUTPUT,
+    P2R,
+    Q4R,
+    S8,
+    S32,
+    T5X3,
+)
 
 from bitexport.emit.source import copy_runtime
 from bitexport.errors import RunError
@@ -27,7 +40,7 @@ Codes = NDArray[np.int64]
 Operand = tuple[int, int]
 
 ROWS, K, N, HEADS, VOCABULARY = 6, 72, 75, 3, 70  # nothing is a multiple of a tile
-LEAST = {P2R: (-1, 1), B1R: (-1, 1), Q4R: (-8, 7)}
+LEAST = {P2R: (-1, 1), B1R: (-1, 1), Q4R: (-8, 7), T5X3: (-1, 1)}
 # Where there is no operating system the runner has no file to read inputs from.
 PLACES = [
     (target, core)
@@ -281,7 +294,9 @@ def integers(network: Network, int16: Kind, *, final: bool) -> None:
     b = network.builder
     _, (high, scale, low), upper, factor, lower = int16
     assert lower is not None
-    for name, layout, n in (("p2r", P2R, N), ("b1r", B1R, N), ("narrow", B1R, 16), ("s8", 0, N)):
+    matrices = [("p2r", P2R, N), ("b1r", B1R, N), ("narrow", B1R, 16), ("s8", 0, N)]
+    matrices += [("t5x3", T5X3, N), ("tiles", T5X3, 60)]
+    for name, layout, n in matrices:
         if layout:
             product = "TernaryMatMul"
             weight, w = network.weights(f"{name}.sums.weight", layout, n, K)

@@ -24,7 +24,7 @@ RECORD_BYTES = {FACTS: 96, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8}
 
 F32, F16, BF16, S8, U8, S32 = 1, 2, 3, 4, 5, 6
 ELEMENT_BYTES = {F32: 4, F16: 2, BF16: 2, S8: 1, U8: 1, S32: 4}
-PLAIN, P2R, B1R, Q4R = 0, 1, 2, 3
+PLAIN, P2R, B1R, Q4R, P2B, T5X3, P16 = 0, 1, 2, 3, 4, 5, 6
 TILE_ROWS = {P2R: 16, B1R: 32, Q4R: 8}
 FIXED, CALL, KEPT, CONTEXT = 0, 1, 2, 3
 INTERNAL, INPUT, OUTPUT, STATE = 0, 1, 2, 3
@@ -596,6 +596,8 @@ def _leaves(file: Bitx, ops: list[Op], index: int) -> bool:
 
 def pack(layout: int, weights: np.ndarray) -> np.ndarray:
     """Pack weights (n, k) in a layout of FORMAT.md, section 3.3."""
+    if layout == T5X3:
+        return _pack_t5x3(weights)
     tile = TILE_ROWS[layout]
     n, k = (-(-size // unit) * unit for size, unit in zip(weights.shape, (tile, 16), strict=True))
     padding_bits = -1 if layout == B1R else 0
@@ -607,6 +609,22 @@ def pack(layout: int, weights: np.ndarray) -> np.ndarray:
             for field in range(tile // 4):
                 w = padded[4 * field + lane :: tile, i::4]
                 packed[:, :, 4 * lane + i] |= _bits(layout, field, w).astype(np.uint8)
+    return packed.reshape(-1)
+
+
+def _pack_t5x3(weights: np.ndarray) -> np.ndarray:
+    """Pack weights (n, k): eight codes of three rows in five bytes of a lane and column."""
+    n, k = (-(-size // unit) for size, unit in zip(weights.shape, (12, 32), strict=True))
+    padded = np.zeros((12 * n, 32 * k), np.int64)
+    padded[: weights.shape[0], : weights.shape[1]] = weights
+    packed = np.zeros((n, k, 5, 16), np.uint8)
+    for lane in range(4):
+        for i in range(4):
+            rows = [padded[4 * digit + lane :: 12, i::4] + 1 for digit in range(3)]
+            code = (rows[0] + 3 * rows[1] + 9 * rows[2]).reshape(n, k, 8)
+            low = [code[..., 5] % 8, code[..., 5] // 8 * 2 + code[..., 7] // 8 % 2]
+            low += [code[..., 6] % 8, code[..., 6] // 8 * 2 + code[..., 7] // 16, code[..., 7] % 8]
+            packed[..., 4 * lane + i] = code[..., :5] * 8 + np.stack(low, axis=-1)
     return packed.reshape(-1)
 
 

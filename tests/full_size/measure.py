@@ -2,6 +2,7 @@
 
     python -m tests.full_size.measure                 every model; 10 GB of disk, some minutes
     python -m tests.full_size.measure 2b4t --core native
+    python -m tests.full_size.measure 2b4t --reference   how fast the reference is
 
 Each step runs in a process of its own, whose `ru_maxrss` is the peak.  The checkpoint is generated
 (tests/full_size/generate.py) and removed with the bundle.
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from tests.full_size.generate import MODELS, TOYS, Model, generate
 
 from bitexport.cli import main as bitexport
-from bitexport.emit.manifest import DATA
+from bitexport.emit.manifest import DATA, GRAPH
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.progress import Advance, Silent
@@ -36,8 +38,10 @@ from bitexport.report.html import report_files
 from bitexport.targets import find_target
 from bitexport_ref.bitx import open_bitx
 from bitexport_ref.bitx_records import Layout
+from bitexport_ref.evaluator import load as load_reference
 
 TARGET_OF = {"native": "host", "cortex-a76": "arm64"}
+REFERENCE_TOKENS = 64
 FREE_BYTES = 10 << 30  # the largest checkpoint and its bundle, and room to breathe
 REPOSITORY = Path(__file__).parents[2]
 
@@ -69,6 +73,17 @@ class VerifyCost:
     positions: int
     op_outputs: int
     passed: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReferenceCost:
+    """What the reference took to append tokens at once, with the logits of the last."""
+
+    tokens: int
+    cpu_seconds: float
+    """Of all its threads: a busy machine does not change it much."""
+    seconds: float
+    peak: int
 
 
 class Recorder(Silent):
@@ -163,6 +178,28 @@ def verify(bundle: Path, core: str) -> VerifyCost:
     )  # fmt: skip
 
 
+def run_reference(bundle: Path) -> ReferenceCost:
+    """Append some tokens in this process and say what it took."""
+    session = load_reference(bundle / GRAPH).session()
+    tokens = np.arange(REFERENCE_TOKENS, dtype=np.int32)
+    start, cpu = time.monotonic(), time.process_time()
+    session.run(tokens, rows="last")
+    return ReferenceCost(
+        tokens=REFERENCE_TOKENS, cpu_seconds=time.process_time() - cpu,
+        seconds=time.monotonic() - start, peak=peak_bytes(),
+    )  # fmt: skip
+
+
+def measure_reference(model: Model, folder: Path) -> ReferenceCost:
+    """Generate, build, run the reference; everything is removed again."""
+    checkpoint, output = generate(model, folder / "checkpoint"), folder / "bundle"
+    in_a_process(["--build", str(checkpoint), "host", str(output)])
+    cost = ReferenceCost(**in_a_process(["--run-reference", str(output)]))
+    shutil.rmtree(output)
+    shutil.rmtree(folder / "checkpoint")
+    return cost
+
+
 def table(costs: Mapping[str, tuple[BuildCost, list[VerifyCost]]]) -> str:
     """Return what was measured as tables in Markdown."""
     stages = ["build", "packing", "reading back", "library", "self-test"]
@@ -181,6 +218,19 @@ def table(costs: Mapping[str, tuple[BuildCost, list[VerifyCost]]]) -> str:
             for v in verified
         ]  # fmt: skip
     return "\n\n".join(map(_markdown, (lines, runs)))
+
+
+def reference_table(costs: Mapping[str, ReferenceCost]) -> str:
+    """Return what the reference took as a table in Markdown."""
+    lines = [
+        ["model", "tokens at once", "CPU seconds", "tokens in a CPU second", "seconds", "peak"]
+    ]
+    lines += [
+        [name, str(c.tokens), f"{c.cpu_seconds:.1f} s", f"{c.tokens / c.cpu_seconds:.1f}",
+         f"{c.seconds:.1f} s", _gigabytes(c.peak)]
+        for name, c in costs.items()
+    ]  # fmt: skip
+    return _markdown(lines)
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -206,9 +256,13 @@ def _gigabytes(count: int) -> str:
 )
 @click.option("--build", "build_words", nargs=3, hidden=True)
 @click.option("--verify", "verify_words", nargs=2, hidden=True)
+@click.option("--run-reference", "reference_words", type=click.Path(path_type=Path), hidden=True)
+@click.option("--reference", "only_reference", is_flag=True, help=f"Instead of building for "
+              f"targets and verifying: {REFERENCE_TOKENS} tokens of the reference.")  # fmt: skip
 def main(
     names: tuple[str, ...], cores: tuple[str, ...], toy: bool, folder: Path,
     build_words: tuple[str, str, str] | None, verify_words: tuple[str, str] | None,
+    reference_words: Path | None, only_reference: bool,
 ) -> None:  # fmt: skip
     """Build and verify each MODEL, default all, and print what it took."""
     if build_words:
@@ -219,6 +273,9 @@ def main(
         cost = verify(Path(verify_words[0]), verify_words[1])
         click.echo(json.dumps(dataclasses.asdict(cost)))
         return
+    if reference_words:
+        click.echo(json.dumps(dataclasses.asdict(run_reference(reference_words))))
+        return
     models = TOYS if toy else MODELS
     for name in names:
         if name not in models:
@@ -226,6 +283,13 @@ def main(
     free = shutil.disk_usage(folder).free
     if not toy and free < FREE_BYTES:
         raise click.ClickException(f"{folder}: {free} bytes are free, {FREE_BYTES} are needed")
+    if only_reference:
+        ran = {}
+        for name in names or models:
+            with tempfile.TemporaryDirectory(prefix="bitexport-", dir=folder) as scratch:
+                ran[name] = measure_reference(models[name], Path(scratch))
+        click.echo(reference_table(ran))
+        return
     costs = {}
     for name in names or models:
         click.echo(f"{name} ...", err=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.full_size.generate import MODELS
-from tests.full_size.measure import measure
+from tests.full_size.measure import measure, measure_reference
 
 WANTED = os.environ.get("BITEXPORT_FULL_SIZE") == "1"
 PEAK = 1_000_000_000
@@ -33,3 +33,10 @@ def test_it_builds_in_bounded_time_and_memory_and_verifies(name: str, tmp_path: 
         assert built.packed <= 530_000_000
         assert built.data <= 530_000_000 + table + 5_000_000  # norms, RoPE tables, plan
     assert built.bundle - built.data < 10_000_000
+
+
+@pytest.mark.skipif(not WANTED, reason="optional: BITEXPORT_FULL_SIZE is not 1")
+def test_the_reference_makes_a_token_a_second(tmp_path: Path) -> None:
+    cost = measure_reference(MODELS["2b4t"], tmp_path)
+    assert cost.tokens / cost.cpu_seconds >= 1
+    assert cost.peak <= PEAK

@@ -81,6 +81,14 @@ def test_the_script_prints_a_row_for_each_model(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_script_times_the_reference(tmp_path: Path) -> None:
+    words = ["2b4t", "--toy", "--reference", "--folder", str(tmp_path)]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[2].startswith("| 2b4t | 64 |")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_stored_twice(name: str, bundle: Bundle) -> None:
     """No tensor in the file is another one again, and no other file of the bundle holds weights."""
     bitx = open_bitx(bundle.data)

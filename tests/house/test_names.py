@@ -19,7 +19,7 @@ KERNELS = runtime_root() / "kernels"
 # kernel = "bitx_" verb "_" destination ("_" source)+ "_" isa; style of the house, section Names.
 VERBS = (
     "add|attend|dot|embed|gemm|gemv|gevm|max|mul|pack|quantize|relu|rescale|rmsnorm|rope|silumul"
-    "|softmax|sum"
+    "|softmax|sum|tables"
 )
 TYPES = "bf16|f16|f32|s8|s16|s32|u8"
 FORMAT = (targets_root() / "FORMAT.md").read_text(encoding="utf-8")

@@ -69,12 +69,15 @@ static inline uint8_t next_byte(uint32_t *state)
     return (uint8_t)(*state >> 24);
 }
 
-/* Fills x with one of "low", "high" and "random". */
+/* Fills x with one of "low", "high", "code" (the lowest of QuantizeRows) and "random". */
 static inline void fill_x(int8_t *x, size_t k, const char *pattern)
 {
     uint32_t state = 1;
     for (size_t i = 0; i < k; i++)
-        x[i] = (int8_t)(pattern[0] == 'l' ? -128 : pattern[0] == 'h' ? 127 : next_byte(&state));
+        x[i] = (int8_t)(pattern[0] == 'l'   ? -128
+                        : pattern[0] == 'h' ? 127
+                        : pattern[0] == 'c' ? -127
+                                            : next_byte(&state));
 }
 
 #endif /* BITX_CHECK_PROGRAM_H */

@@ -23,7 +23,14 @@ Facts = list[list[str]]
 Check = Callable[[Target, str, str], Facts]
 
 
-@pytest.fixture(params=CORES, ids=lambda place: f"{place[0].name}-{place[1]}")
+def name_of(place: tuple[Target, str]) -> str:
+    """Return the name of a core, and what this machine cannot run of it."""
+    target, core = place
+    lacking = [f"without-{isa}" for isa in target.cores[core] if target.lacks(isa)]
+    return "-".join([target.name, core, *lacking])
+
+
+@pytest.fixture(params=CORES, ids=name_of)
 def place(request: pytest.FixtureRequest) -> tuple[Target, str]:
     """Return each core of each target in turn."""
     each: tuple[Target, str] = request.param

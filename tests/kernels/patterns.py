@@ -28,7 +28,7 @@ def random_bytes(seed: int, count: int) -> Bytes:
 
 def activations(pattern: str, k: int) -> Integers:
     """Return x as check.h fills it: (k,)."""
-    constants = {"low": -128, "high": 127}
+    constants = {"low": -128, "high": 127, "code": -127}
     if pattern in constants:
         return np.full(k, constants[pattern], np.int64)
     return random_bytes(1, k).view(np.int8).astype(np.int64)

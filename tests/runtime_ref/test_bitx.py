@@ -661,7 +661,7 @@ def string_not_utf8(file: File) -> None:
 
 simple("tensor_dtype_0", 10, set_in("tensors", 0, dtype=0), **UNSUPPORTED)
 simple("tensor_dtype_7", 10, set_in("tensors", 0, dtype=7), **UNSUPPORTED)
-simple("tensor_layout_4", 10, set_in("tensors", 0, layout=4), **UNSUPPORTED)
+simple("tensor_layout_99", 10, set_in("tensors", 0, layout=99), **UNSUPPORTED)
 simple("b1r_of_f32", 10, set_in("tensors", 0, layout=2))
 simple("q4r_of_f32", 10, set_in("tensors", 0, layout=3))
 simple("p2r_of_s8", 10, set_in("tensors", 2, dtype=S8))

@@ -13,6 +13,7 @@ import bitexport_ref
 from bitexport_ref import graph
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.graph import read_graph
+from bitexport_ref.layouts import LAYOUTS
 from bitexport_ref.stored import StoredArray
 
 
@@ -27,7 +28,7 @@ def save(writer, folder):
     [
         ("ai.bitexport", "SiluMul", "ai.bitexport::SiluMul"),
         ("ai.bitexport", "EmbedQ4", "ai.bitexport::EmbedQ4"),
-        ("ai.bitexport", "TernaryMatMulP2B", "ai.bitexport::TernaryMatMulP2B"),
+        ("ai.bitexport", "TernaryMatMulP9B", "ai.bitexport::TernaryMatMulP9B"),
         ("ai.bitexport", "TernaryMatMulF32", "ai.bitexport::TernaryMatMulF32"),
         ("ai.bitexport", "TernaryMatMul", "ai.bitexport::TernaryMatMul"),
         ("ai.bitexport", "TernaryMatMulQ4R", "ai.bitexport::TernaryMatMulQ4R"),
@@ -87,7 +88,7 @@ def test_every_operator_that_is_specified_has_a_function():
         node = helper.make_node(name, [], ["y"], domain="ai.bitexport")
         function, layout = graph._find_op(Path("model.onnx"), node)
         assert callable(function)
-        assert (layout is not None) == name.endswith(("P2R", "B1R", "Q4R"))
+        assert (layout is not None) == name.endswith(tuple(layout.upper() for layout in LAYOUTS))
 
 
 def test_a_version_of_the_domain_that_is_not_known_is_refused(graph_writer, tmp_path):

@@ -12,6 +12,37 @@ SIZES = [(1, 1), (16, 16), (17, 16), (16, 17), (5, 40), (33, 50), (70, 20)]
 TILE_ROWS = {"p2r": 16, "b1r": 32, "q4r": 8}
 
 
+def weight_of_p2b(packed, k, row, column):
+    """Read one weight of p2b: a digit of one of four indices in three bytes."""
+    at = 48 * (row // 16 * 2 * -(-k // 24) + column // 12) + row % 16
+    first, second, third = packed[at], packed[at + 16], packed[at + 32]
+    indices = (first % 32, second % 32, third, first // 32 + second // 64 * 8)
+    index = indices[column % 12 // 3]
+    return index // 3 ** (column % 3) % 3 - 1 if index <= 26 else 0
+
+
+def weight_of_t5x3(packed, k, row, column):
+    """Read one weight of t5x3: a digit of one of eight codes in five bytes."""
+    at = 80 * (row // 12 * -(-k // 32) + column // 32) + row % 4 * 4 + column % 4
+    b = packed[at : at + 80 : 16]
+    low = [each % 8 for each in b]
+    codes = [each // 8 for each in b]
+    codes += [low[0] + low[1] // 2 * 8, low[2] + low[3] // 2 * 8]
+    codes += [low[4] + low[1] % 2 * 8 + low[3] % 2 * 16]
+    code = codes[column % 32 // 4]
+    return (code % 3, code // 3 % 3, code // 9)[row % 12 // 4] - 1
+
+
+def weight_of_p16(packed, k, row, column):
+    """Read one weight of p16: a digit of base 3, the last of five what is left."""
+    byte = packed[16 * (row // 8 * -(-k // 10) + column // 10) + 8 * (column % 10 // 5) + row % 8]
+    digit = byte // 3 ** (column % 5)
+    return (digit if column % 5 == 4 else digit % 3) - 1
+
+
+OTHERS = {"p2b": weight_of_p2b, "t5x3": weight_of_t5x3, "p16": weight_of_p16}
+
+
 def byte_of(packed, layout, k, row, column):
     """Return the byte that holds a weight: tiles of some rows by 4 columns, 4l + i in a tile."""
     rows = TILE_ROWS[layout]
@@ -22,6 +53,8 @@ def byte_of(packed, layout, k, row, column):
 
 def weight_of(packed, layout, k, row, column):
     """Read one weight by the words of the format."""
+    if layout in OTHERS:
+        return OTHERS[layout](packed, k, row, column)
     byte, field = byte_of(packed, layout, k, row, column)
     if layout == "b1r":
         return 1 if byte >> field & 1 else -1
@@ -62,6 +95,12 @@ def test_every_weight_lies_where_the_format_says(layout, n, k):
         ("b1r", 33, 16, 64 * 16 // 8),
         ("q4r", 1, 1, 8 * 16 // 2),
         ("q4r", 9, 17, 16 * 32 // 2),
+        ("p2b", 1, 1, 16 * 24 // 4),
+        ("p2b", 17, 25, 32 * 48 // 4),
+        ("t5x3", 1, 1, 12 * 32 * 5 // 24),
+        ("t5x3", 13, 33, 24 * 64 * 5 // 24),
+        ("p16", 1, 1, 8 * 10 // 5),
+        ("p16", 9, 11, 16 * 20 // 5),
     ],
 )
 def test_sizes_are_those_of_the_padded_matrix(layout, n, k, size):
@@ -106,6 +145,13 @@ def test_a_b1r_byte_holds_eight_rows():
         -1,
         1,
     ]
+
+
+@pytest.mark.parametrize(("byte", "last"), [(0, -1), (162, 1), (242, 1), (243, 2), (255, 2)])
+def test_a_p16_byte_above_242_acts_as_the_arithmetic_says(byte, last):
+    weights = unpack(np.full(16, byte, np.uint8), LAYOUTS["p16"], n=8, k=5).astype(int)
+    assert set(weights[:, 4]) == {last}
+    assert ((weights + 1) * 3 ** np.arange(5)).sum(axis=1).tolist() == [byte] * 8
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

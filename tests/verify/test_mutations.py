@@ -113,6 +113,44 @@ WRONG = (
         target="armv7", core="cortex-a7",
     ),
     Wrong(
+        name="neon puts an index of p2b together one bit too high",
+        edits=(
+            Edit(
+                f"{C}/kernels/gemm_s32_s8_p2b/gemm_s32_s8_p2b_neon.c",
+                "vsriq_n_u8(vshrq_n_u8(second, 3), first, 5)",
+                "vsriq_n_u8(vshrq_n_u8(second, 2), first, 5)",
+            ),
+            NO_BOOT_CHECK,
+        ),
+        op="TernaryMatMulP2B", output="model.layers.0.self_attn.q_proj.sum",
+        target="arm64-v8.0", core="cortex-a53",
+    ),
+    Wrong(
+        name="the dotprod kernel multiplies a group of t5x3 by the columns of another",
+        edits=(
+            Edit(
+                f"{C}/kernels/gemv_s32_s8_t5x3/gemv_s32_s8_t5x3_dotprod.c",
+                'ADD_LOWER("v8", "v13", "v9", "v14", "v17", 2)',
+                'ADD_LOWER("v8", "v13", "v9", "v14", "v17", 1)',
+            ),
+            NO_BOOT_CHECK,
+        ),
+        op="TernaryMatMulT5X3", output="model.layers.0.self_attn.q_proj.sum", position=LAST + 1,
+        target="arm64", core="cortex-a76", equal=("cortex-a53",), options=("--layout", "t5x3"),
+    ),
+    Wrong(
+        name="rows of t5x3 that were packed again come back in another order",
+        edits=(
+            Edit(
+                f"{C}/kernels/pack_p2r_t5x3/pack_p2r_t5x3.h",
+                "q < 11 ? q + 1 : 9", "q < 11 ? 20 - q : 9",
+            ),
+            NO_BOOT_CHECK,
+        ),
+        op="TernaryMatMulT5X3", output="model.layers.0.self_attn.q_proj.sum",
+        target="arm64", core="cortex-a53", options=("--layout", "t5x3"),
+    ),
+    Wrong(
         name="the int8 dotprod kernel reads half of the weights twice",
         edits=(
             Edit(

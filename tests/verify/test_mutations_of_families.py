@@ -78,6 +78,7 @@ WRONG = (
         edits=(
             Edit(f"{Q4R}_scalar.c", "return code < 8 ? code : code - 16;", "return code - 8;"),
             Edit(f"{Q4R}_avx2.c", "_mm256_set1_epi8(8)); /*", "_mm256_set1_epi8(0)); /*"),
+            Edit(f"{Q4R}_vnni.c", "_mm512_set1_epi8(-128)); /*", "_mm512_set1_epi8(0)); /*"),
         ),
         op="GroupMatMulInt16Q4R", output="logits", way=OP_BY_OP,
         sample="trilm", options=("--embedding", "q4"),

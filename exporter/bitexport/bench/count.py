@@ -57,7 +57,8 @@ def count_kernels(
             folder = Path(scratch) / target.name
             program = build_program(target, build_library(target, runtime_root(), folder), folder)
             for core, own in cores_of(target):
-                wanted = [isa for isa in own if not isas or isa in isas]
+                emulated = [isa for isa in own if isa not in target.cpuinfo]
+                wanted = [isa for isa in emulated if not isas or isa in isas]
                 if not wanted:
                     continue
                 emulator = (target.counter or target.runner)[0]
@@ -118,7 +119,7 @@ def count_on(
     log = plugin.with_name("marks.txt")
     done = run(counting(target, plugin, log), core, program, words)
     *lines, end = done.stdout.splitlines() or [""]
-    marks = [int(mark) for mark in log.read_text(encoding="utf-8").split()]
+    marks = [count for count, _ in read_marks(log)]
     if end != "end" or len(marks) != 2 * len(lines):
         raise RunError(
             f"`{program.name}` on {target.name}, core {core}, printed {len(lines)} lines for "
@@ -138,12 +139,19 @@ def count_on(
     ]  # fmt: skip
 
 
-def counting(target: Target, plugin: Path, log: Path) -> Target:
-    """Return the target with a runner that counts."""
+def read_marks(log: Path) -> list[tuple[int, str]]:
+    """Return the instructions that had run at each call of a marked function, and its name."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [(int(count), name) for count, _, name in (line.partition(" ") for line in lines)]
+
+
+def counting(target: Target, plugin: Path, log: Path, marks: Sequence[str] = (MARK,)) -> Target:
+    """Return the target with a runner that counts; a mark that ends in `*` is many."""
     emulator, *rest = target.counter or target.runner
     if target.counter:
         _find_emulator(emulator, target)
-    loading = f"{plugin},mark={MARK}".replace("{", "{{").replace("}", "}}")
+    loading = ",".join([str(plugin), *(f"mark={mark}" for mark in marks)])
+    loading = loading.replace("{", "{{").replace("}", "}}")
     words = ("-d", "plugin", "-D", str(log), "-plugin", loading)
     return dataclasses.replace(target, runner=(emulator, *words, *rest))
 

@@ -21,6 +21,7 @@ from bitexport.models.parts.options import (
     HeadActivations,
     Options,
     Ternarize,
+    TernaryLayout,
 )
 from bitexport.package.bundle import Built, Wanted, build_bundle, refuse_output
 from bitexport.package.text import Depth, WantedText
@@ -70,6 +71,8 @@ def _precisions(
               help="Where a folder holds several; default: the one that is there.")  # fmt: skip
 @click.option("--ternarize", type=click.Choice(get_args(Ternarize)),
               help="Make trits of a float model.")  # fmt: skip
+@click.option("--layout", type=click.Choice(get_args(TernaryLayout)),
+              help="How trits lie in the file; default: the target's own.")  # fmt: skip
 @click.option("--eval-text", type=click.Path(path_type=Path),
               help="With --ternarize: what its cost is measured on; default: a small passage."
               )  # fmt: skip
@@ -87,7 +90,7 @@ def command(
     activations: str | None, head_activations: str | None,
     precision: tuple[tuple[str, Form], ...], kv_cache: str, context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
-    eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
+    layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
     no_library: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
@@ -107,6 +110,7 @@ def command(
         family=family,
         container=container,
         ternarize=cast(Ternarize | None, ternarize),
+        layout=cast(TernaryLayout | None, layout),
     )
     compiler = shutil.which(target.compiler)
     if compiler is None and not no_library:

@@ -110,7 +110,7 @@ def command(
         self_test = self_test_positions(opened.data)
         _say(
             f"{opened.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
-            f"outputs at {expected.positions} positions, layout {target.layout}"
+            f"outputs at {expected.positions} positions, layout {opened.manifest['layout']}"
         )
         results = []
         for core in cores or target.cores:
@@ -121,7 +121,7 @@ def command(
                 found = explain(model, device, core, expected, result.failure, where, Path())
             results.append((result, found))
             if not as_json:
-                click.echo(_line(result, expected))
+                click.echo(_line(result, expected, target))
         if self_test is None:
             _say("the file holds no self-test: it was built with --no-selftest")
     if as_json:
@@ -273,10 +273,12 @@ def _replay(
         click.echo("equal: the case no longer differs")
 
 
-def _line(result: CoreResult, expected: Expected) -> str:
+def _line(result: CoreResult, expected: Expected, target: Target) -> str:
     word = "equal" if result.passed else "DIFFERENT"
     count = len(expected.outputs) * expected.positions
     isas = " ".join(result.seen) or "none"
+    if lacking := [isa for isa in target.cores[result.core] if target.lacks(isa)]:
+        isas += f" (this machine lacks {', '.join(lacking)})"
     return (
         f"{result.core:12} {word}  {count} op outputs, {len(expected.generated)} tokens, "
         f"{result.runs} runs, arena {result.arena_bytes} bytes, seen: {isas}"
@@ -290,7 +292,7 @@ def _report(
     return {
         "model": bundle.manifest["model"]["name"],
         "target": target.name,
-        "layout": target.layout,
+        "layout": bundle.manifest["layout"],
         "op_outputs": len(expected.outputs),
         "positions": expected.positions,
         "prompt": expected.prompt,

@@ -6,6 +6,7 @@ cite targets/FORMAT.md, section 3.3.  `Layout` says what a module here offers.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -23,6 +24,32 @@ class Layout(Protocol):
     packed_bytes: Callable[[int, int], int]
     pack: Callable[[NDArray[np.int8]], NDArray[np.uint8]]
 
+
+@dataclasses.dataclass(frozen=True)
+class Lookup:
+    """A layout whose kernels look sums up, in tables made of x (targets/runtime/src/lookup.h)."""
+
+    block: int
+    """Columns that are taken together."""
+    table_bytes: int
+    """Of the tables that a block has."""
+    rows: int
+    columns: int
+    """Rows of x and columns that have their tables at the same time, at most."""
+    row_columns: int | None = None
+    """Columns when there is one row of x; None for all."""
+
+    def scratch_bytes(self, k: int) -> int:
+        """Bytes of tables at a time, for a matrix of k columns."""
+        many = self.rows * self._tables(min(k, self.columns))
+        return max(many, self._tables(min(k, self.row_columns or k)))
+
+    def _tables(self, columns: int) -> int:
+        return -(-columns // self.block) * self.table_bytes
+
+
+LOOKUPS = {"P2B": Lookup(24, 512, 8, 384), "P16": Lookup(10, 1024, 2, 160, 320)}
+"""By the layout's suffix."""
 
 LANES, STEP, COLUMN_TILE = 4, 4, 16
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from bitexport.ops import Attributes, Form, Op, Type
-from bitexport.ops._weights import GROUPS, LOGICAL, STORAGES, Storage
+from bitexport.ops._weights import GROUPS, LAYOUTS, LOGICAL, STORAGES, Storage
 
 SPLIT = """
 {split} = Pad({q}, pads, nothing, last)
@@ -88,6 +88,6 @@ OP = Op(
     forms=tuple(
         _form(storage, int16=int16)
         for int16 in (False, True)
-        for storage in (LOGICAL, *STORAGES.values())
+        for storage in (LOGICAL, *(STORAGES[layout.suffix] for layout in LAYOUTS))
     ),
 )

@@ -9,6 +9,8 @@ import onnx_ir as ir
 from bitexport.ops import Attributes, Form, Op, Type
 from bitexport.ops._weights import LOGICAL, STORAGES, Storage
 
+SUFFIXES = ("P2R", "B1R", "P2B", "T5X3", "P16")
+
 
 def infer(inputs: Sequence[Type], attributes: Attributes) -> tuple[Type, ...]:
     """Q [..., k] gives [..., n]."""
@@ -34,5 +36,5 @@ OP = Op(
     name="TernaryMatMul",
     code=4,
     attributes={"n": int, "k": int},
-    forms=tuple(map(_form, (LOGICAL, STORAGES["P2R"], STORAGES["B1R"]))),
+    forms=(_form(LOGICAL), *(_form(STORAGES[suffix]) for suffix in SUFFIXES)),
 )

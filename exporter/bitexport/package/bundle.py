@@ -30,6 +30,7 @@ from bitexport.package.appearing import appearing
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
+from bitexport.passes.choose_layouts import suited_layout
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
 from bitexport.passes.plan_memory import arena_bytes
@@ -61,6 +62,8 @@ class Built:
     options: Options
     facts: Facts
     plan: Plan
+    layout: str
+    """How trits lie in the file."""
     measured: Mapping[str, Any]
 
 
@@ -102,6 +105,8 @@ class _Lowered:
     facts: Facts
     plan: Plan
     tensors: Mapping[str, StoredMatrix]
+    layout: str
+    """How trits lie in the file."""
 
     @property
     def nbytes(self) -> int:
@@ -110,8 +115,8 @@ class _Lowered:
 
     @property
     def macros(self) -> tuple[str, ...]:
-        """What the library is compiled with: on a board it holds this plan's ops alone."""
-        return kept_code(self.plan) if self.target.os == "none" else ()
+        """What the library is compiled with: on a board it holds what this model needs alone."""
+        return kept_code(self.plan, self.tensors) if self.target.os == "none" else ()
 
 
 def build_bundle(
@@ -124,19 +129,18 @@ def build_bundle(
     checkpoint = open_checkpoint(checkpoint_path, options.container)
     origin = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     model, facts = build_model(checkpoint, options)
-    plan, tensors = lower(model, target.layout), stored_matrices(model)
+    layout = options.layout or suited_layout(model, target.layout)
+    plan, tensors = lower(model, layout), stored_matrices(model)
     text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
     _refuse_too_large(plan, tensors, text, facts, target)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
         f"{facts.activations_because}"
     )
-    progress.say(
-        f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {target.layout}"
-    )
+    progress.say(f"{facts.name}: {len(plan.ops)} ops, {len(plan.tensors)} tensors, layout {layout}")
     lowered = _Lowered(
-        checkpoint=checkpoint, origin=origin, text=text, target=target,
-        options=options, model=model, facts=facts, plan=plan, tensors=tensors,
+        checkpoint=checkpoint, origin=origin, text=text, target=target, options=options,
+        model=model, facts=facts, plan=plan, tensors=tensors, layout=layout,
     )  # fmt: skip
     with appearing(output, wanted.replace) as folder:
         testing = _write_bundle(folder, lowered, wanted)
@@ -165,7 +169,7 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
         _finish(writer, facts, digests.result())
         built = Built(
             data=folder / DATA, target=target, options=lowered.options, facts=facts,
-            plan=lowered.plan, measured=wanted.measure(folder),
+            plan=lowered.plan, layout=lowered.layout, measured=wanted.measure(folder),
         )  # fmt: skip
         for name, text in wanted.describe(built).items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -212,11 +216,12 @@ def _write_model(
     return offsets
 
 
-def kept_code(plan: Plan) -> tuple[str, ...]:
-    """Return the macros that leave out of a library what the plan does not use, to save flash."""
+def kept_code(plan: Plan, tensors: Mapping[str, StoredMatrix]) -> tuple[str, ...]:
+    """Return the macros that leave out of a library what a model does not use, to save flash."""
     ops = {each.op.code for each in plan.ops}
     fusions = {each.fusion for each in plan.ops if each.fusion}
-    masks = {"BITX_OPS": ops, "BITX_FUSIONS": fusions}
+    layouts = {each.layout_id for each in tensors.values()}
+    masks = {"BITX_OPS": ops, "BITX_FUSIONS": fusions, "BITX_LAYOUTS": layouts}
     return tuple(f"{name}={sum(1 << code for code in kept):#x}u" for name, kept in masks.items())
 
 
@@ -286,7 +291,7 @@ def _manifest(
         "manifest_version": 1,
         "tool": {"name": "bitexport", "version": __version__},
         "target": target.name,
-        "layout": target.layout,
+        "layout": built.layout,
         "model": dataclasses.asdict(facts),
         "options": built.options.chosen(),
         "measured": built.measured,

@@ -23,7 +23,7 @@ class Fusion:
     one_head: bool = False
     """Whether the first op, a norm, must have a single head."""
     one_weight: bool = False
-    """Whether the first two ops multiply with the same weights."""
+    """Whether the first two ops multiply with the same weights, which are not looked up."""
 
 
 def _handed(*reads: tuple[int, int]) -> frozenset[tuple[int, int]]:
@@ -94,7 +94,9 @@ def _matches(plan: Plan, reads: Reads, at: int, fusion: Fusion) -> bool:
         return False
     if fusion.one_head and run[0].attributes[HEADS] != 1:
         return False
-    if fusion.one_weight and run[0].inputs[WEIGHT] != run[1].inputs[WEIGHT]:
+    if fusion.one_weight and (
+        run[0].inputs[WEIGHT] != run[1].inputs[WEIGHT] or run[0].scratch_bytes
+    ):
         return False
     rows = plan.values[run[-1].outputs[0]].row_kind
     for op, handed in zip(run, fusion.reads, strict=False):

@@ -8,6 +8,7 @@ import math
 
 import onnx_ir as ir
 
+from bitexport.layouts import LOOKUPS
 from bitexport.ops import Op, attributes_of, forms, type_of
 
 
@@ -82,6 +83,8 @@ class PlanOp:
     inputs: tuple[Operand, ...]
     outputs: tuple[int, ...]
     attributes: tuple[int, ...]
+    scratch_bytes: int = 0
+    """Of the tables in which its kernels look sums up."""
     fusion: int = 0
     fusion_count: int = 0
 
@@ -143,8 +146,14 @@ def make_plan(model: ir.Model) -> Plan:
             if value is not None and name not in op.bookkeeping
         ]
         made = tuple(index[str(value.name)] for value in node.outputs)
-        words = op.attribute_words(attributes_of(node))
-        ops.append(PlanOp(op=op, inputs=tuple(operands), outputs=made, attributes=words))
+        given = attributes_of(node)
+        lookup = LOOKUPS.get(form.op_type.removeprefix("TernaryMatMul"))
+        ops.append(
+            PlanOp(
+                op=op, inputs=tuple(operands), outputs=made, attributes=op.attribute_words(given),
+                scratch_bytes=lookup.scratch_bytes(int(given["k"])) if lookup else 0,
+            )
+        )  # fmt: skip
     return Plan(tuple(values), tuple(ops), tensors)
 
 

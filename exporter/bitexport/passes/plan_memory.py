@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bitexport.passes.fuse_ops import fused_away
 from bitexport.passes.plan import Plan, Role, RowKind, aligned
 
-SESSION_BYTES = 256
+SESSION_BYTES = 384
 
 
 def plan_memory(plan: Plan) -> Plan:
@@ -85,15 +85,17 @@ def _assign(plan: Plan, steps: Mapping[int, int], absent: set[int]) -> dict[int,
 def arena_bytes(plan: Plan, rows: int, context: int, pointer_bytes: int) -> int:
     """Return what bitx_session_size() will ask for a fused session, at most 256 bytes more.
 
-    The session's own record, a pointer-sized offset for each value, the slots, and one score for
-    each head and position (targets/runtime/src/session.c).
+    The session's own record, a pointer-sized offset for each value, the slots, one score for each
+    head and position, and the tables of one op (targets/runtime/src/session.c).
     """
-    table = aligned(len(plan.values) * pointer_bytes)
+    places = aligned(len(plan.values) * pointer_bytes)
     if plan.is_language_model:
         rows = min(rows, context)
     heads = max((op.attributes[0] for op in plan.ops if op.op.name == "Attend"), default=0)
     scores = heads * aligned(4 * context)
-    return SESSION_BYTES + table + slot_bytes(plan, rows, 1, context, fused=True) + scores
+    slots = slot_bytes(plan, rows, 1, context, fused=True)
+    tables = max((op.scratch_bytes for op in plan.ops), default=0)
+    return SESSION_BYTES + places + slots + scores + tables
 
 
 def slot_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) -> int:

@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitexport import __version__
+from bitexport.bench.forecast import forecast_facts, of_workload
+from bitexport.bench.model import CONTEXTS
+from bitexport.bench.workload import CHUNK_ROWS as PREFILL_ROWS
+from bitexport.bench.workload import bundle_workload
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Built
@@ -159,6 +163,9 @@ class BundleReport:
     matrices: tuple[MatrixUse, ...]
     cores: tuple[CoreFacts, ...]
     self_test: SelfTestFacts | None
+    predicted: Mapping[str, Any] | None
+    """Speed and energy on named devices, by the roofline of `bench devices`; None, if not a
+    language model."""
     ops: tuple[OpFacts, ...]
     weights: tuple[MatrixFacts, ...]
     tensors: tuple[TensorFacts, ...]
@@ -206,10 +213,17 @@ def describe(built: Built) -> BundleReport:
         matrices=tuple(dataclasses.replace(use, count=n) for use, n in uses.items()),
         cores=_cores(target, {use.kernel for use in uses if use.kernel}),
         self_test=_self_test(tested) if tested else None,
+        predicted=_predicted(bitx, plan, target) if bitx.facts.is_language_model else None,
         ops=ops,
         weights=matrices(bitx),
         tensors=tensors,
     )  # fmt: skip
+
+
+def _predicted(bitx: Bitx, plan: Plan, target: Target) -> Mapping[str, Any]:
+    arena = arena_bytes(plan, PREFILL_ROWS, bitx.facts.context, target.pointer_bytes)
+    workload = bundle_workload(bitx, target=target.name, arena_bytes=arena)
+    return forecast_facts(of_workload(workload, (), CONTEXTS))
 
 
 def _self_test(tested: SelfTest) -> SelfTestFacts:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from string import Template
 
+from bitexport.bench.device_table import energy
+from bitexport.bench.drawing import number
 from bitexport.report.bundle import BundleReport, LayerSum, Part
 from bitexport.report.matrices import LAYER, MatrixFacts
 
@@ -118,6 +120,11 @@ less.$ram</p>
 $arena_bars
 $arena_table
 
+<h2>Predicted speed</h2>
+<p>Predicted, not measured: a roofline of counted instructions and of bytes to read.  Assumptions,
+sources and prefill: <code>bitexport bench devices</code>.</p>
+$predicted
+
 <h2>Plan</h2>
 <p>$op_count ops run as $steps steps: neighbours that one loop can do are fused, with the same
 bits.</p>
@@ -193,6 +200,7 @@ def render_page(report: BundleReport) -> str:
         ),
         arena_bars=_arena_bars(report),
         arena_table=_arena_table(report),
+        predicted=_predicted(report),
         op_count=_number(len(report.ops)),
         steps=_number(report.steps),
         fusion_table=_table(
@@ -215,7 +223,7 @@ def render_page(report: BundleReport) -> str:
 def _table(columns: Columns, rows: Iterable[Sequence[object]], foot: Sequence[object] = ()) -> str:
     """Return a table; a column whose cells are numbers is aligned to the right."""
     kinds = [kind for _, kind in columns]
-    marks = [' class="n"' if kind in (_number, _percent, _bits) else "" for kind in kinds]
+    marks = [' class="n"' if kind in NUMBERS else "" for kind in kinds]
 
     def line(tag: str, cells: Iterable[str]) -> str:
         pairs = zip(marks, cells, strict=True)
@@ -384,6 +392,25 @@ def _fact_table(report: BundleReport) -> str:
     return _table([("fact", _text), ("value", _text)], facts.items())
 
 
+def _predicted(report: BundleReport) -> str:
+    """Return predicted decode on each device, and a sentence for each that cannot run it."""
+    if report.predicted is None:
+        return "<p>It is no language model.</p>"
+    columns = [
+        ("device", _text), ("behind", _number), ("predicted, tokens/s", _short),
+        ("predicted energy a token", _energy), ("threads", _number), ("waits for", _text),
+    ]  # fmt: skip
+    rows = [
+        (each["name"], point["context"], decode["tokens_per_second"], decode["joules_per_token"],
+         decode["threads"], decode["bound"])
+        for each in report.predicted["predicted"]
+        for point in each["points"]
+        for decode in [point["decode"]]
+    ]  # fmt: skip
+    refused = "".join(f"<p>{escape(reason)}</p>" for reason in report.predicted["refused"].values())
+    return (_table(columns, rows) if rows else "") + refused
+
+
 # ---- bars ------------------------------------------------------------------------------------
 
 
@@ -456,6 +483,14 @@ def _bits(cell: object) -> str:
     return "" if cell is None else f"{cell:.3f}"
 
 
+def _short(cell: object) -> str:
+    return number(cell) if isinstance(cell, float) else ""
+
+
+def _energy(cell: object) -> str:
+    return energy(cell) if isinstance(cell, float) else ""
+
+
 def _percent(cell: object) -> str:
     return "" if cell is None else f"{cell:.2%}"
 
@@ -476,3 +511,7 @@ def _size(count: int) -> str:
             break
         size, unit = size / KIBI, larger
     return f"{count:,} bytes" if unit == "bytes" else f"{size:.2f} {unit}"
+
+
+NUMBERS = (_number, _percent, _bits, _short, _energy)
+"""Cells that are aligned to the right."""

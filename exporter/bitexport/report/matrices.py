@@ -12,7 +12,14 @@ from bitexport_ref.bitx import Bitx
 from bitexport_ref.bitx_records import Dtype, Op, OpCode, OperandKind, Tensor
 
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
-PACKED: Mapping[str, str] = {"P2R": "ternary", "B1R": "binary", "Q4R": "int4"}
+PACKED: Mapping[str, str] = {
+    "P2R": "ternary",
+    "B1R": "binary",
+    "Q4R": "int4",
+    "P2B": "ternary",
+    "T5X3": "ternary",
+    "P16": "ternary",
+}
 ACTIVATIONS: Mapping[str, str] = {
     "QUANTIZE_ROWS": "int8 per token",
     "QUANTIZE_ROWS_INT4": "int4 per token",

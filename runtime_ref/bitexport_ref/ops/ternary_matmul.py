@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bitexport_ref.layouts import B1R, P2R
+from bitexport_ref.layouts import B1R, P2B, P2R, P16, T5X3
 from bitexport_ref.numerics import S8, S32
 from bitexport_ref.products import Integers, integer_matmul
 
-LAYOUTS = (P2R, B1R)
+LAYOUTS = (P2R, B1R, P2B, T5X3, P16)
 
 
 def ternary_matmul(q: S8, weight: Integers) -> S32:

@@ -102,7 +102,8 @@ typedef enum bitx_isa {
     BITX_ISA_AVX2 = 1u << 3,
     BITX_ISA_I8MM = 1u << 4,
     BITX_ISA_MVE = 1u << 5,
-    BITX_ISA_DSP = 1u << 6
+    BITX_ISA_DSP = 1u << 6,
+    BITX_ISA_VNNI = 1u << 7
 } bitx_isa;
 
 /* The instruction sets that this core has and this library has kernels for. */

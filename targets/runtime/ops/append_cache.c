@@ -14,15 +14,11 @@ int bitx_fits_append_cache(const bitx_call *call)
 }
 
 /* A finite float may be too large for f16. */
-static int store_f16(uint16_t *row, const float *x, uint32_t columns)
+static int store_f16(uint16_t *restrict row, const float *restrict x, uint32_t columns)
 {
-    uint32_t largest = 0;
-    for (uint32_t i = 0; i < columns; i++) {
+    for (uint32_t i = 0; i < columns; i++)
         row[i] = bitx_to_f16(x[i]);
-        const uint32_t magnitude = row[i] & 0x7fffu;
-        if (magnitude > largest) largest = magnitude;
-    }
-    return largest < 0x7c00u;
+    return bitx_largest_magnitude(x, columns) < 0x477ff000u; /* 65520: the first too large */
 }
 
 static int store_f32(float *row, const float *x, uint32_t columns)

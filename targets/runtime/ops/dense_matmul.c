@@ -41,8 +41,10 @@ static void float_matmul_task(void *argument, size_t index)
 
 bitx_status bitx_op_dense_matmul(const bitx_call *call)
 {
-    const int is_integer = call->in[1].dtype == BITX_S8;
-    bitx_parallel(call->session, is_integer ? bitx_integer_matmul_task : float_matmul_task,
-                  (void *)(uintptr_t)call, bitx_matmul_tasks(&call->in[1]));
+    if (call->in[1].dtype == BITX_S8)
+        bitx_integer_matmul(call);
+    else
+        bitx_parallel(call->session, float_matmul_task, (void *)(uintptr_t)call,
+                      bitx_matmul_tasks(&call->in[1]));
     return BITX_OK;
 }

@@ -29,7 +29,7 @@ static void widen(float *y, const bitx_call *call, uint32_t id)
 {
     const bitx_matrix *table = &call->in[1];
     const uint32_t group = call->attribute[0], tile = bitx_tile_rows(table->layout);
-    const size_t stride = (size_t)bitx_tiles_stride(table->columns);
+    const size_t stride = (size_t)bitx_tiles_stride(table->layout, table->columns);
     const uint8_t *lane = table->data + bitx_divide(id, tile) * stride + id % 4 * 4;
 
     for (uint32_t g = 0, first = 0; first < table->columns; g++, first += group) {

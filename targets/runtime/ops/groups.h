@@ -29,7 +29,7 @@ static inline uint32_t bitx_group_columns(uint32_t group, uint32_t columns, uint
 /* Whether w is packed and its scales are [groups, n], or 1 in place of either. */
 static inline int bitx_is_grouped(const bitx_matrix *w, const bitx_matrix *scale, uint32_t group)
 {
-    if (!bitx_tile_rows(w->layout) || !bitx_group_is_sound(group, w->columns)) return 0;
+    if (!bitx_is_by_column(w->layout) || !bitx_group_is_sound(group, w->columns)) return 0;
     return (bitx_is_tensor(scale, 2, BITX_F32) || bitx_is_tensor(scale, 2, BITX_F16)) &&
            (scale->rows == 1 || scale->rows == bitx_group_count(group, w->columns)) &&
            (scale->columns == 1 || scale->columns == w->rows);

@@ -26,13 +26,23 @@ static inline float bitx_quantize_scale(uint32_t largest_magnitude)
 
 static inline int8_t bitx_clip(int32_t code)
 {
-    return (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
+    const int32_t bounded = code < -128 ? -128 : code;
+    return (int8_t)(bounded > 127 ? 127 : bounded);
 }
 
 static inline void bitx_quantize(int8_t *restrict q, const float *restrict x, float scale,
                                  size_t columns)
 {
     BITX_EACH(i, columns, q[i] = bitx_clip(bitx_nearest(x[i] * scale)));
+}
+
+/* Both, of a row that is normalised and not stored. */
+static inline void bitx_quantize_normalized(int8_t *restrict q, const float *restrict x,
+                                            float inverse_rms, const float *restrict weight,
+                                            float scale, size_t columns)
+{
+    BITX_EACH(i, columns,
+              q[i] = bitx_clip(bitx_nearest(((x[i] * inverse_rms) * weight[i]) * scale)));
 }
 
 /* Rescale: y = float(sum) * f.  y may be where the sums are.  step: 0 if one weight scale serves

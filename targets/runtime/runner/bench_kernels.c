@@ -9,14 +9,16 @@
  */
 #include "runner_print.h"
 
-#include "kernels.h"
+#include "lookup.h"
 #include "memory.h"
+#include "session.h"
 
 typedef struct product {
     int32_t *y;
     int8_t *x;
     uint8_t *w;
     size_t n, k, columns;
+    bitx_session session; /* with these kernels, and scratch: what an op needs */
 } product;
 
 /* ---- The kernels --------------------------------------------------------------------------- */
@@ -40,18 +42,63 @@ static void gemm_packed(const void *kernel, const product *p)
     (*gemm)(p->y, p->n, p->x, p->k, p->columns, p->w, p->n, p->k, 4 * p->k);
 }
 
+/* Tiles of 12 rows and 32 columns: the last may be longer than the matrix. */
+static void gemv_t5x3(const void *kernel, const product *p)
+{
+    const bitx_gemv_s32_s8_t5x3_fn *const gemv = kernel;
+    (*gemv)(p->y, p->x, p->w, (p->n + 11) / 12 * 12, p->k, p->k / 32 * 80);
+}
+
+static void gemm_t5x3(const void *kernel, const product *p)
+{
+    const bitx_gemm_s32_s8_t5x3_fn *const gemm = kernel;
+    const size_t n = (p->n + 11) / 12 * 12;
+    (*gemm)(p->y, n, p->x, p->k, p->columns, p->w, n, p->k, p->k / 32 * 80);
+}
+
+/* The whole op: tables are made for some columns, and serve all rows. */
+static void multiply(const product *p, uint32_t layout)
+{
+    const uint32_t n = (uint32_t)p->n, k = (uint32_t)p->k, rows = (uint32_t)p->columns;
+    const bitx_call call = {
+        .session = &p->session,
+        .in = {{(uint8_t *)p->x, p->k, rows, k, BITX_S8, BITX_LAYOUT_PLAIN, 0, 0, 0, 0},
+               {p->w, 0, n, k, BITX_U8, layout, 2, 0, 0, 0}},
+        .out = {{(uint8_t *)p->y, p->n * sizeof *p->y, rows, n, BITX_S32, BITX_LAYOUT_PLAIN, 0, 0,
+                 0, 0}}};
+    (void)bitx_op_ternary_matmul(&call);
+}
+
+static void multiply_p2b(const void *kernel, const product *p)
+{
+    (void)kernel;
+    multiply(p, BITX_LAYOUT_P2B);
+}
+
+static void multiply_p16(const void *kernel, const product *p)
+{
+    (void)kernel;
+    multiply(p, BITX_LAYOUT_P16);
+}
+
 static const struct kernel {
     const char *name;
     size_t at;                                          /* in the table of kernels */
     size_t rows;                                        /* that take 4 bytes a column */
     void (*call)(const void *kernel, const product *p); /* kernel: its place in the table */
-    size_t columns[2];
+    size_t columns[3];
 } list[] = {
     {"gemv_s32_s8_p2r", offsetof(bitx_kernels, gemv_s32_s8_p2r), 16, gemv_packed, {1}},
     {"gemv_s32_s8_b1r", offsetof(bitx_kernels, gemv_s32_s8_b1r), 32, gemv_packed, {1}},
+    {"gemv_s32_s8_p2b", offsetof(bitx_kernels, gemv_s32_s8_p2b), 16, multiply_p2b, {1}},
     {"gemv_s32_s8_q4r", offsetof(bitx_kernels, gemv_s32_s8_q4r), 8, gemv_packed, {1}},
+    {"gemv_s32_s8_t5x3", offsetof(bitx_kernels, gemv_s32_s8_t5x3), 16, gemv_t5x3, {1}},
+    {"gemv_s32_s8_p16", offsetof(bitx_kernels, gemv_s32_s8_p16), 16, multiply_p16, {1}},
     {"gemv_s32_s8_s8", offsetof(bitx_kernels, gemv_s32_s8_s8), 4, gemv_plain, {1}},
+    {"gemm_s32_s8_p2b", offsetof(bitx_kernels, gemm_s32_s8_p2b), 16, multiply_p2b, {16, 64}},
     {"gemm_s32_s8_p2r", offsetof(bitx_kernels, gemm_s32_s8_p2r), 16, gemm_packed, {16, 64}},
+    {"gemm_s32_s8_p16", offsetof(bitx_kernels, gemm_s32_s8_p16), 16, multiply_p16, {16, 64}},
+    {"gemm_s32_s8_t5x3", offsetof(bitx_kernels, gemm_s32_s8_t5x3), 16, gemm_t5x3, {16, 64}},
 };
 
 /* The matrices of BitNet b1.58 2B4T: n rows, k columns. */
@@ -60,6 +107,7 @@ static const struct shape {
 } shapes[] = {{2560, 2560}, {6912, 2560}, {2560, 6912}};
 
 enum { MOST_N = 6912, MOST_K = 6912, MOST_W = 2560 * 6912, MOST_COLUMNS = 64 };
+enum { MOST_SCRATCH = 147456 };
 
 /* ---- Between two marks --------------------------------------------------------------------- */
 
@@ -96,7 +144,7 @@ static void measure_all(const struct kernel *kernel, const void *place, bitx_isa
 
     if (isa == BITX_ISA_SCALAR && kernel->columns[0] > 1) return; /* it calls another, defined */
     for (size_t s = 0; s < count; s++)
-        for (size_t c = 0; c < 2 && kernel->columns[c]; c++) {
+        for (size_t c = 0; c < 3 && kernel->columns[c]; c++) {
             p->n = shapes[s].n;
             p->k = shapes[s].k;
             p->columns = kernel->columns[c];
@@ -138,12 +186,15 @@ int runner_run(int count, char **words)
     size_t w_bytes = MOST_W;
     bitx_kernels kernels, definitions;
     product p = {.y = runner_allocate(MOST_N * MOST_COLUMNS * sizeof *p.y),
-                 .x = runner_allocate(MOST_K * MOST_COLUMNS)};
+                 .x = runner_allocate(MOST_K * MOST_COLUMNS),
+                 .session.scratch = runner_allocate(MOST_SCRATCH)};
 
     while (!(p.w = runner_allocate(w_bytes)) && w_bytes > 0)
         w_bytes /= 2;
-    if (!p.y || !p.x || !p.w) return 1;
+    if (!p.y || !p.x || !p.w || !p.session.scratch) return 1;
     fill((uint8_t *)p.x, MOST_K * MOST_COLUMNS);
+    for (size_t i = 0; i < (size_t)MOST_K * MOST_COLUMNS; i++)
+        if (p.x[i] == -128) p.x[i] = -127; /* as QuantizeRows clips: no code is -128 */
     fill(p.w, w_bytes);
 
     for (int i = 0; i + 1 < count; i += 2) {
@@ -154,6 +205,7 @@ int runner_run(int count, char **words)
     for (uint32_t bit = 1; bit != 0; bit <<= 1) {
         if (!(isas & bit)) continue;
         bitx_kernels_choose(&kernels, bit);
+        p.session.kernels = kernels;
         for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
             const void *const own = (const uint8_t *)&kernels + list[i].at;
             const void *const definition = (const uint8_t *)&definitions + list[i].at;

@@ -1,9 +1,10 @@
 /* bench_model.c - time a model on this machine, for `bitexport bench model`.
  *
- *     bench_model <model> <threads> <prefill> <decode> <context>...    contexts increase
+ *     bench_model [--isa <mask>] <model> <threads> <prefill> <decode> <context>...
  *     bench_model --read <threads>
  *
- * Linked as the runner is; Linux only.  Prints facts, times in nanoseconds:
+ * Contexts increase; the mask is that of bitx_config.  Linked as the runner is; Linux only.  Prints
+ * facts, times in nanoseconds:
  *
  *     opened <t>   first <t>         since the program began: a session, the logits of a token
  *     decode <context> <t>...        each of `decode` tokens from that position on
@@ -257,6 +258,9 @@ static bitx_status run(bitx_model *model, bitx_config config, uint32_t prefill, 
 int runner_run(int count, char **words)
 {
     const size_t start = nanoseconds();
+    const int masked = count > 2 && strcmp(words[0], "--isa") == 0;
+    const uint32_t mask = masked ? (uint32_t)strtoul(words[1], NULL, 10) : ~0u;
+    if (masked) words += 2, count -= 2;
     const uint32_t threads = count > 1 ? (uint32_t)strtoul(words[1], NULL, 10) : 0;
     bitx_config config = bitx_config_default();
     bitx_model model = {0};
@@ -264,6 +268,7 @@ int runner_run(int count, char **words)
     const void *blob;
     bitx_status status = BITX_E_ARGUMENT;
 
+    config.isa_mask = mask;
     if (threads > 1) {
         config.parallel_for = runner_threads(threads, &config.parallel_context);
         if (!config.parallel_for) return 1;

@@ -1,4 +1,5 @@
 /* check_ops.c - R17 to R21: every op by itself, and what a fusion covers. */
+#include "lookup.h"
 #include "ops.h"
 #include "rules.h"
 
@@ -97,10 +98,12 @@ static int multiplies_by_another(const bitx_model *model, uint32_t op)
     return by.kind == BITX_OPERAND_VALUE && !is_left_out(model, by);
 }
 
-/* Whether two products have one weight, and the next op rescales the sums of both. */
+/* Whether two products have one weight, that is not looked up, and the next op rescales the sums of
+ * both. */
 static int rescales_both(const bitx_model *model, uint32_t op)
 {
-    return bitx_read_op(model, op + 2).inputs == 4 &&
+    const bitx_tensor_record weight = bitx_read_tensor(model, operand_of(model, op, 1).index);
+    return !bitx_find_lookup(weight.layout).block && bitx_read_op(model, op + 2).inputs == 4 &&
            is_same(operand_of(model, op, 1), operand_of(model, op + 1, 1)) &&
            feeds(model, op, op + 2, 0) && feeds(model, op + 1, op + 2, 3);
 }

@@ -21,7 +21,7 @@ static int bytes_are_right(const bitx_tensor_record *tensor)
     const uint32_t tile = bitx_tile_rows(tensor->layout);
     if (tile)
         return tensor->bytes == (bitx_divide(tensor->shape[0] - 1, tile) + UINT64_C(1)) *
-                                    bitx_tiles_stride(tensor->shape[1]);
+                                    bitx_tiles_stride(tensor->layout, tensor->shape[1]);
     return n * k <= UINT64_MAX / 4 && tensor->bytes == n * k * bitx_element_bytes(tensor->dtype);
 }
 
@@ -31,7 +31,8 @@ static bitx_status check_tensor(bitx_model *model, uint32_t i, uint64_t *end)
     const uint64_t data_end = (uint64_t)(model->data.records - model->blob) + model->data.bytes;
 
     if (!bitx_is_string(model, tensor.name)) return bitx_broken(model, 9, i);
-    if (bitx_element_bytes(tensor.dtype) == 0 || tensor.layout > BITX_LAYOUT_Q4R)
+    if (bitx_element_bytes(tensor.dtype) == 0 || tensor.layout >= BITX_LAYOUT_AFTER_LAST ||
+        !bitx_keeps_layout(tensor.layout))
         return bitx_unsupported(model, 10, i);
     if (bitx_tile_rows(tensor.layout) && (tensor.rank != 2 || tensor.dtype != BITX_U8))
         return bitx_broken(model, 10, i);

@@ -37,20 +37,42 @@ float bitx_lane_dot_f16(const float *x, const uint16_t *y, size_t count)
     SUM_IN_LANES(x[i] * bitx_from_f16(y[i]));
 }
 
+static inline int32_t larger(int32_t a, float x)
+{
+    const int32_t magnitude = (int32_t)bitx_magnitude(x);
+    return magnitude > a ? magnitude : a;
+}
+
+/* Two vectors of four lanes.  Magnitudes have no sign bit: as int32 they compare alike, on more
+ * machines in vectors. */
+#define LARGEST_IN_LANES(term)                                                                     \
+    int32_t largest = 0, low[4] = {0}, high[4] = {0};                                              \
+    size_t first = 0;                                                                              \
+    for (; first + 8 <= count; first += 8)                                                         \
+        for (size_t l = 0; l < 4; l++) {                                                           \
+            low[l] = larger(low[l], term(first + l));                                              \
+            high[l] = larger(high[l], term(first + 4 + l));                                        \
+        }                                                                                          \
+    for (; first < count; first++)                                                                 \
+        largest = larger(largest, term(first));                                                    \
+    for (size_t l = 0; l < 4; l++) {                                                               \
+        largest = low[l] > largest ? low[l] : largest;                                             \
+        largest = high[l] > largest ? high[l] : largest;                                           \
+    }                                                                                              \
+    return (uint32_t)largest
+
 uint32_t bitx_largest_magnitude(const float *x, size_t count)
 {
-    uint32_t largest = 0, largest_of[16] = {0};
-    size_t first = 0;
-    for (; first + 16 <= count; first += 16)
-        for (size_t l = 0; l < 16; l++) {
-            const uint32_t magnitude = bitx_magnitude(x[first + l]);
-            largest_of[l] = magnitude > largest_of[l] ? magnitude : largest_of[l];
-        }
-    for (; first < count; first++)
-        if (bitx_magnitude(x[first]) > largest) largest = bitx_magnitude(x[first]);
-    for (size_t l = 0; l < 16; l++)
-        if (largest_of[l] > largest) largest = largest_of[l];
-    return largest;
+#define TERM(i) (x[i])
+    LARGEST_IN_LANES(TERM);
+#undef TERM
+}
+
+uint32_t bitx_largest_normalized(const float *x, float by, const float *weight, size_t count)
+{
+#define TERM(i) ((x[i] * by) * weight[i])
+    LARGEST_IN_LANES(TERM);
+#undef TERM
 }
 
 /* A magnitude below 2^-14 has a subnormal f16: adding 1/2 leaves its bits, rounded, at the end. */
@@ -59,7 +81,7 @@ static uint32_t subnormal_f16(uint32_t magnitude)
     return bitx_bits(bitx_float(magnitude) + 0x1p-1f) - 0x3f000000u;
 }
 
-uint16_t bitx_to_f16(float x)
+uint16_t bitx_to_f16_by_bits(float x)
 {
     const uint32_t magnitude = bitx_magnitude(x), sign = bitx_bits(x) >> 16 & 0x8000;
     uint32_t half = 0x7c00;

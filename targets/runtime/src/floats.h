@@ -64,8 +64,9 @@ static inline uint32_t bitx_magnitude(float x)
     } while (0)
 #endif
 
-/* Largest magnitude of all. */
+/* Largest magnitude of all x, or of all (x * by) * weight. */
 uint32_t bitx_largest_magnitude(const float *x, size_t count);
+uint32_t bitx_largest_normalized(const float *x, float by, const float *weight, size_t count);
 
 /* The nearest integer, ties to even, for |x| <= 2^22: it stands in the low bits of the sum. */
 static inline int32_t bitx_nearest(float x)
@@ -91,9 +92,21 @@ static inline float bitx_from_f16(uint16_t x)
 #endif
 }
 
+uint16_t bitx_to_f16_by_bits(float x);
+
 /* Rounds to nearest even.  The result of |x| >= 65520, and of NaN, is not finite: 0x7c00 or above
  * without its sign. */
-uint16_t bitx_to_f16(float x);
+static inline uint16_t bitx_to_f16(float x)
+{
+#ifdef __aarch64__
+    const __fp16 half = (__fp16)x; /* one instruction of every such core */
+    uint16_t bits;
+    bitx_copy(&bits, &half, sizeof bits);
+    return bits;
+#else
+    return bitx_to_f16_by_bits(x);
+#endif
+}
 
 /* e^x as NUMERICS.md, section 2: without a branch, so that a loop of it can become vectors. */
 static inline float bitx_exp(float x)

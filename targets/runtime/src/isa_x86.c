@@ -1,10 +1,13 @@
 /* isa_x86.c - x86-64: ask the core, and ask whether the system saves the wide registers. */
 #include "kernels.h"
 
-#define OSXSAVE   (1u << 27) /* leaf 1, ecx */
-#define F16C      (1u << 29) /* leaf 1, ecx */
-#define AVX2      (1u << 5)  /* leaf 7, ebx */
-#define YMM_STATE 6u         /* XCR0: both halves of the ymm registers */
+#define OSXSAVE   (1u << 27)                       /* leaf 1, ecx */
+#define F16C      (1u << 29)                       /* leaf 1, ecx */
+#define AVX2      (1u << 5)                        /* leaf 7, ebx */
+#define AVX512    (1u << 16 | 1u << 30 | 1u << 31) /* leaf 7, ebx: F, BW and VL */
+#define VNNI      (1u << 11)                       /* leaf 7, ecx */
+#define YMM_STATE 6u                               /* XCR0: both halves of the ymm registers */
+#define ZMM_STATE (YMM_STATE | 1u << 5 | 1u << 6 | 1u << 7) /* masks, zmm0 on, all of zmm16 on */
 
 typedef struct leaf {
     uint32_t eax, ebx, ecx, edx;
@@ -26,10 +29,19 @@ static uint32_t saved_state(void)
     return low;
 }
 
+static int has(uint32_t bits, uint32_t all_of)
+{
+    return (bits & all_of) == all_of;
+}
+
 uint32_t bitx_isa_detect(void)
 {
-    const uint32_t needed = OSXSAVE | F16C;
-    if (cpuid(0).eax < 7 || (cpuid(1).ecx & needed) != needed) return 0;
-    if ((saved_state() & YMM_STATE) != YMM_STATE) return 0;
-    return cpuid(7).ebx & AVX2 ? BITX_ISA_AVX2 : 0;
+    if (cpuid(0).eax < 7 || !has(cpuid(1).ecx, OSXSAVE | F16C)) return 0;
+
+    const leaf features = cpuid(7);
+    const uint32_t state = saved_state();
+    if (!has(state, YMM_STATE) || !has(features.ebx, AVX2)) return 0;
+    if (!has(state, ZMM_STATE) || !has(features.ebx, AVX512) || !has(features.ecx, VNNI))
+        return BITX_ISA_AVX2;
+    return BITX_ISA_AVX2 | BITX_ISA_VNNI;
 }

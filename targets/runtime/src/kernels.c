@@ -24,6 +24,9 @@ void bitx_kernels_choose(bitx_kernels *kernels, uint32_t mask)
 #ifdef BITX_HAVE_DSP
     if (isa & BITX_ISA_DSP) bitx_use_dsp(kernels);
 #endif
+#ifdef BITX_HAVE_VNNI
+    if (isa & BITX_ISA_VNNI) bitx_use_vnni(kernels);
+#endif
     (void)isa;
 }
 
@@ -48,6 +51,9 @@ uint32_t bitx_isa_available(void)
 #ifdef BITX_HAVE_DSP
     built |= BITX_ISA_DSP;
 #endif
+#ifdef BITX_HAVE_VNNI
+    built |= BITX_ISA_VNNI;
+#endif
     return built & (bitx_isa_detect() | BITX_ISA_SCALAR);
 }
 
@@ -61,6 +67,7 @@ const char *bitx_isa_name(bitx_isa isa)
     case BITX_ISA_I8MM:    return "i8mm";
     case BITX_ISA_MVE:     return "mve";
     case BITX_ISA_DSP:     return "dsp";
+    case BITX_ISA_VNNI:    return "vnni";
     }
     return NULL;
 }

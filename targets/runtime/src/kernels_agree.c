@@ -5,6 +5,7 @@
  */
 #include "kernels.h"
 #include "memory.h"
+#include "records.h"
 
 /* Rows of tiles, the same in every packed layout, begin one step of 16 columns after each other:
  * they share bytes, which saves stack. */
@@ -34,6 +35,62 @@ static int packed_agrees(bitx_gemv_s32_s8_p2r_fn kernel, bitx_gemv_s32_s8_p2r_fn
     return bitx_same(y, expected, n * sizeof *y);
 }
 
+/* An odd number of blocks of columns, the last one not whole; rows of x begin 16 after each other.
+ * The first is taken alone too. */
+static int p2b_agrees(const bitx_kernels *kernels, const int8_t *x, const uint8_t *w)
+{
+    enum { BLOCKS = 3, P2B_K = 24 * BLOCKS - 2, STEP = 16, ROWS = 2, W_STRIDE = 96 * BLOCKS };
+    int32_t y[ROWS * P2R_N] = {0}, expected[ROWS * P2R_N] = {0};
+    uint8_t tables[ROWS][512 * BLOCKS];
+    if (kernels->tables_s8_p2b)
+        for (size_t t = 0; t < ROWS; t++)
+            kernels->tables_s8_p2b(tables[t], x + t * STEP, P2B_K);
+    kernels->gemv_s32_s8_p2b(y, x, tables[0], w, P2R_N, P2B_K, W_STRIDE);
+    kernels->gemm_s32_s8_p2b(y, P2R_N, x, STEP, tables[0], sizeof tables[0], ROWS, w, P2R_N, P2B_K,
+                             W_STRIDE);
+    bitx_gemv_s32_s8_p2b_scalar(expected, x, NULL, w, P2R_N, P2B_K, W_STRIDE);
+    bitx_gemm_s32_s8_p2b_scalar(expected, P2R_N, x, STEP, NULL, 0, ROWS, w, P2R_N, P2B_K, W_STRIDE);
+    return bitx_same(y, expected, sizeof y);
+}
+
+/* Three blocks of columns, the last one not whole. */
+static int p16_agrees(const bitx_kernels *kernels, const int8_t *x, const uint8_t *w)
+{
+    enum { BLOCKS = 3, P16_N = 8 * 8, P16_K = 10 * BLOCKS - 3 };
+    int32_t y[P16_N] = {0}, expected[P16_N] = {0};
+    _Alignas(uint32_t) uint8_t tables[1024 * BLOCKS];
+    if (kernels->tables_s8_p16) kernels->tables_s8_p16(tables, x, P16_K);
+    kernels->gemv_s32_s8_p16(y, x, tables, w, P16_N, P16_K, 16 * BLOCKS);
+    bitx_gemv_s32_s8_p16_scalar(expected, x, tables, w, P16_N, P16_K, 16 * BLOCKS);
+    return bitx_same(y, expected, sizeof y);
+}
+
+/* Two rows, the second from column 16 on. */
+static int p16_agrees_for_two(const bitx_kernels *kernels, const int8_t *x, const uint8_t *w)
+{
+    enum { BLOCKS = 2, P16_N = 8 * 4, P16_K = 10 * BLOCKS - 3 };
+    int32_t y[2 * P16_N] = {0}, expected[2 * P16_N] = {0};
+    _Alignas(uint32_t) uint8_t tables[2048 * BLOCKS];
+    if (kernels->tables_s8_s8_p16) kernels->tables_s8_s8_p16(tables, x, 16, P16_K);
+    kernels->gemm_s32_s8_p16(y, P16_N, x, 16, tables, w, P16_N, P16_K, 16 * BLOCKS);
+    bitx_gemm_s32_s8_p16_scalar(expected, P16_N, x, 16, tables, w, P16_N, P16_K, 16 * BLOCKS);
+    return bitx_same(y, expected, sizeof y);
+}
+
+/* Whole pairs of tiles and an odd one; then more columns than a kernel takes one by one, and more
+ * rows than are packed at a time.  Rows of tiles and columns begin one step after each other. */
+static int t5x3_agrees(const bitx_kernels *kernels, const int8_t *x, const uint8_t *w)
+{
+    enum { T5X3_N = 5 * 12, T5X3_K = 7 * 32, COLUMNS = 5, T5X3_STRIDE = 80 };
+    int32_t y[COLUMNS * T5X3_N], expected[COLUMNS * T5X3_N];
+    kernels->gemv_s32_s8_t5x3(y, x, w, T5X3_N, T5X3_K, T5X3_STRIDE);
+    bitx_gemv_s32_s8_t5x3_scalar(expected, x, w, T5X3_N, T5X3_K, T5X3_STRIDE);
+    if (!bitx_same(y, expected, T5X3_N * sizeof *y)) return 0;
+    kernels->gemm_s32_s8_t5x3(y, T5X3_N, x, 32, COLUMNS, w, T5X3_N, T5X3_K, T5X3_STRIDE);
+    bitx_gemm_s32_s8_t5x3_scalar(expected, T5X3_N, x, 32, COLUMNS, w, T5X3_N, T5X3_K, T5X3_STRIDE);
+    return bitx_same(y, expected, sizeof y);
+}
+
 /* Columns begin one step of 16 after each other; 9 of them are panels of any kernel and a rest. */
 static int gemm_agrees(bitx_gemm_s32_s8_p2r_fn kernel, const int8_t *x, const uint8_t *w)
 {
@@ -44,10 +101,11 @@ static int gemm_agrees(bitx_gemm_s32_s8_p2r_fn kernel, const int8_t *x, const ui
     return bitx_same(y, expected, sizeof y);
 }
 
-/* Fewer columns than a multiple of 16, and rows that begin anywhere. */
+/* A row more than any kernel takes at once, columns that are no multiple of 16, and rows that begin
+ * anywhere. */
 static int s8_agrees(bitx_gemv_s32_s8_s8_fn kernel, const int8_t *x, const int8_t *w)
 {
-    enum { ODD_N = 5, ODD_K = 197 };
+    enum { ODD_N = 9, ODD_K = 197 };
     int32_t y[ODD_N], expected[ODD_N];
     kernel(y, x, w, ODD_N, ODD_K);
     bitx_gemv_s32_s8_s8_scalar(expected, x, w, ODD_N, ODD_K);
@@ -105,11 +163,20 @@ static int floats_agree(const bitx_kernels *kernels, const uint8_t *bytes)
 
 static int all_agree(const bitx_kernels *kernels, const int8_t *x, const uint8_t *w)
 {
-    return packed_agrees(kernels->gemv_s32_s8_p2r, bitx_gemv_s32_s8_p2r_scalar, P2R_N, x, w) &&
-           packed_agrees(kernels->gemv_s32_s8_b1r, bitx_gemv_s32_s8_b1r_scalar, B1R_N, x, w) &&
-           packed_agrees(kernels->gemv_s32_s8_q4r, bitx_gemv_s32_s8_q4r_scalar, Q4R_N, x, w) &&
-           s8_agrees(kernels->gemv_s32_s8_s8, x, (const int8_t *)w) &&
-           gemm_agrees(kernels->gemm_s32_s8_p2r, x, w);
+    int agree = s8_agrees(kernels->gemv_s32_s8_s8, x, (const int8_t *)w);
+    if (bitx_keeps_layout(BITX_LAYOUT_P2R))
+        agree &=
+            packed_agrees(kernels->gemv_s32_s8_p2r, bitx_gemv_s32_s8_p2r_scalar, P2R_N, x, w) &&
+            gemm_agrees(kernels->gemm_s32_s8_p2r, x, w);
+    if (bitx_keeps_layout(BITX_LAYOUT_B1R))
+        agree &= packed_agrees(kernels->gemv_s32_s8_b1r, bitx_gemv_s32_s8_b1r_scalar, B1R_N, x, w);
+    if (bitx_keeps_layout(BITX_LAYOUT_Q4R))
+        agree &= packed_agrees(kernels->gemv_s32_s8_q4r, bitx_gemv_s32_s8_q4r_scalar, Q4R_N, x, w);
+    if (bitx_keeps_layout(BITX_LAYOUT_P2B)) agree &= p2b_agrees(kernels, x, w);
+    if (bitx_keeps_layout(BITX_LAYOUT_T5X3)) agree &= t5x3_agrees(kernels, x, w);
+    if (bitx_keeps_layout(BITX_LAYOUT_P16))
+        agree &= p16_agrees(kernels, x, w) && p16_agrees_for_two(kernels, x, w);
+    return agree;
 }
 
 int bitx_kernels_agree(const bitx_kernels *kernels)

@@ -43,9 +43,12 @@ static inline uint64_t bitx_round_up(uint64_t size, uint64_t power_of_two)
     return (size + power_of_two - 1) & ~(power_of_two - 1);
 }
 
-/* floor(a / b) for b > 0, on cores without a divider. */
+/* floor(a / b) for b > 0, also on cores without a divider: no library has it for them. */
 static inline uint32_t bitx_divide(uint32_t a, uint32_t b)
 {
+#if !defined(__arm__) || defined(__ARM_FEATURE_IDIV)
+    return a / b;
+#else
     uint32_t quotient = 0, rest = 0;
     for (int bit = 31; bit >= 0; bit--) {
         const uint32_t carry = rest >> 31;
@@ -56,6 +59,7 @@ static inline uint32_t bitx_divide(uint32_t a, uint32_t b)
         }
     }
     return quotient;
+#endif
 }
 
 #endif /* BITX_MEMORY_H */

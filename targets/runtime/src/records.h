@@ -66,7 +66,16 @@ typedef struct bitx_generation_record {
 } bitx_generation_record;
 
 enum { BITX_NETWORK = 0, BITX_LANGUAGE_MODEL = 1 };
-enum { BITX_LAYOUT_PLAIN = 0, BITX_LAYOUT_P2R = 1, BITX_LAYOUT_B1R = 2, BITX_LAYOUT_Q4R = 3 };
+enum {
+    BITX_LAYOUT_PLAIN = 0,
+    BITX_LAYOUT_P2R = 1,
+    BITX_LAYOUT_B1R = 2,
+    BITX_LAYOUT_Q4R = 3,
+    BITX_LAYOUT_P2B = 4,
+    BITX_LAYOUT_T5X3 = 5,
+    BITX_LAYOUT_P16 = 6,
+    BITX_LAYOUT_AFTER_LAST
+};
 enum { BITX_ROWS_FIXED = 0, BITX_ROWS_CALL = 1, BITX_ROWS_KEPT = 2, BITX_ROWS_CONTEXT = 3 };
 enum { BITX_INTERNAL = 0, BITX_INPUT = 1, BITX_OUTPUT = 2, BITX_STATE = 3 };
 enum { BITX_OPERAND_VALUE = 1, BITX_OPERAND_TENSOR = 2 };
@@ -114,22 +123,54 @@ static inline uint32_t bitx_element_bytes(uint32_t dtype)
     }
 }
 
+/* A library for one model may leave out layouts that its tensors do not have: bit l of BITX_LAYOUTS
+ * keeps layout l.  The linker then drops the kernels of the others, and a file with such a tensor
+ * is refused as one of a later version. */
+#ifndef BITX_LAYOUTS
+#define BITX_LAYOUTS 0xffffffffu
+#endif
+
+static inline int bitx_keeps_layout(uint32_t layout)
+{
+    return (int)(BITX_LAYOUTS >> layout & 1u);
+}
+
+/* Whether a layout is this one, and kept. */
+static inline int bitx_is_layout(uint32_t layout, uint32_t which)
+{
+    return bitx_keeps_layout(which) && layout == which;
+}
+
 /* Rows of one tile of a packed layout; 0 for one that is not packed. */
 static inline uint32_t bitx_tile_rows(uint32_t layout)
 {
     switch (layout) {
-    case BITX_LAYOUT_P2R: return 16;
-    case BITX_LAYOUT_B1R: return 32;
-    case BITX_LAYOUT_Q4R: return 8;
-    default:              return 0;
+    case BITX_LAYOUT_P2R:
+    case BITX_LAYOUT_P2B:  return 16;
+    case BITX_LAYOUT_B1R:  return 32;
+    case BITX_LAYOUT_Q4R:
+    case BITX_LAYOUT_P16:  return 8;
+    case BITX_LAYOUT_T5X3: return 12;
+    default:               return 0;
     }
 }
 
-/* Of a matrix in a packed layout: from one row of tiles to the next.  All layouts take 4 bytes a
- * column, and pad the columns to a multiple of 16. */
-static inline uint64_t bitx_tiles_stride(uint32_t columns)
+/* Whether a byte holds one column of several rows, so that columns may be cut anywhere. */
+static inline int bitx_is_by_column(uint32_t layout)
 {
-    return 4 * bitx_round_up(columns, 16);
+    return bitx_is_layout(layout, BITX_LAYOUT_P2R) || bitx_is_layout(layout, BITX_LAYOUT_B1R) ||
+           bitx_is_layout(layout, BITX_LAYOUT_Q4R);
+}
+
+/* Of a matrix in a packed layout: from one row of tiles to the next. */
+static inline uint64_t bitx_tiles_stride(uint32_t layout, uint32_t columns)
+{
+    switch (layout) {
+    case BITX_LAYOUT_P2B:  return 96 * (bitx_divide(columns - 1, 24) + UINT64_C(1));
+    case BITX_LAYOUT_T5X3: return 80 * (bitx_divide(columns - 1, 32) + UINT64_C(1));
+    case BITX_LAYOUT_P16:  return 16 * (bitx_divide(columns - 1, 10) + UINT64_C(1));
+    default:               return 4 * bitx_round_up(columns, 16);
+    }
 }
 
 /* From one row of a value to the next. */

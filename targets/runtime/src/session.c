@@ -1,7 +1,9 @@
-/* session.c - lay a session out in the arena: itself, where values lie, the slots, scratch. */
+/* session.c - lay a session out in the arena: itself, where values lie, the slots, scores, scratch.
+ */
 #include "session.h"
 
 #include "floats.h"
+#include "lookup.h"
 
 enum { DEFAULT_CHUNK_ROWS = 16 };
 
@@ -12,7 +14,7 @@ bitx_config bitx_config_default(void)
 
 /* In 64 bits, because one value alone may pass a size_t of 32; no sum passes SIZE_MAX. */
 typedef struct plan_of_arena {
-    uint64_t value_table, slots, scores, end;
+    uint64_t value_table, slots, scores, scratch, end;
     uint64_t scores_stride;
 } plan_of_arena;
 
@@ -101,6 +103,21 @@ static uint32_t most_heads(const bitx_model *model)
     return heads;
 }
 
+/* What the tables of one op take at most; below 2^40. */
+static uint64_t most_scratch(const bitx_model *model)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < model->ops.count; i++) {
+        const bitx_op_record op = bitx_read_op(model, i);
+        if (op.code != BITX_OP_TERNARY_MATMUL) continue;
+        const bitx_operand_record weight = bitx_read_operand(model, op.first_operand + 1);
+        const bitx_tensor_record tensor = bitx_read_tensor(model, weight.index);
+        const uint64_t bytes = bitx_scratch_bytes(tensor.layout, tensor.shape[1]);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
 static bitx_status plan(plan_of_arena *arena, const bitx_session *session)
 {
     const uint64_t values = session->model->values.count;
@@ -111,10 +128,11 @@ static bitx_status plan(plan_of_arena *arena, const bitx_session *session)
     if (!lay_out_slots(session, &arena->scores, NULL)) return BITX_E_ARGUMENT;
     arena->scores_stride =
         bitx_round_up((uint64_t)session->context * sizeof(float), BITX_ALIGNMENT);
-    arena->end = arena->scores;
-    return reserve(&arena->end, most_heads(session->model) * arena->scores_stride)
-               ? BITX_OK
-               : BITX_E_ARGUMENT;
+    arena->scratch = arena->scores;
+    if (!reserve(&arena->scratch, most_heads(session->model) * arena->scores_stride))
+        return BITX_E_ARGUMENT;
+    arena->end = arena->scratch;
+    return reserve(&arena->end, most_scratch(session->model)) ? BITX_OK : BITX_E_ARGUMENT;
 }
 
 bitx_status bitx_session_size(size_t *bytes, const bitx_model *model, const bitx_config *config)
@@ -140,6 +158,7 @@ static void move_in(bitx_session *session, const plan_of_arena *arena, uint8_t *
     session->kept = 1;
     session->scores = bytes + arena->scores;
     session->scores_stride = (size_t)arena->scores_stride;
+    session->scratch = bytes + arena->scratch;
     bitx_copy(bytes, session, sizeof *session);
 }
 

@@ -18,6 +18,7 @@ struct bitx_session {
     const size_t *value_at; /* per value, bytes from the start of the arena */
     uint8_t *scores;        /* per head of Attend, one float per position */
     size_t scores_stride;
+    uint8_t *scratch; /* for tables of the op that runs (lookup.h) */
 };
 
 static inline uint8_t *bitx_value_data(const bitx_session *session, uint32_t value)

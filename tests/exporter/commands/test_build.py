@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tests.tiny_checkpoint import (
 from tests.tiny_families import USUAL, tiny_model, write_family, write_tiny
 
 from bitexport.emit.manifest import Bundle, file_digests, open_bundle
+from bitexport.models.parts.options import TernaryLayout
 
 Say = Callable[..., Result]
 Refuse = Callable[..., Result]
@@ -79,6 +81,39 @@ def test_every_choice_is_in_manifest_and_report(
     assert "lm_head=q8 model.embed_*=q4" in report
     assert "int16: you asked for it" in report
     assert "activations int16: you asked for it" in result.stderr
+
+
+@pytest.mark.parametrize("layout", get_args(TernaryLayout))
+def test_trits_lie_as_the_user_says(
+    layout: str, tiny: Checkpoint, tmp_path: Path, said: Say
+) -> None:
+    result = said(*words(tiny.path, tmp_path / "out", "--layout", layout))
+    assert result.exit_code == 0, result.output
+    assert f"67 ops, 40 tensors, layout {layout}\n" in result.stderr
+    manifest = open_bundle(tmp_path / "out", check_files=True).manifest
+    assert manifest["layout"] == manifest["options"]["layout"] == layout
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert report["options"]["layout"] == layout
+    assert {t["layout"] for t in report["tensors"]} == {layout, "plain"}
+    inspected = json.loads(said("inspect", tmp_path / "out", "--json").stdout)
+    assert inspected["layout"] == layout
+
+
+def test_an_unknown_layout_is_refused_in_one_sentence(
+    tiny: Checkpoint, tmp_path: Path, said: Say
+) -> None:
+    result = said(*words(tiny.path, tmp_path / "out", "--layout", "t5x4"))
+    assert result.exit_code == 64
+    (*_, sentence) = result.stderr.splitlines()
+    assert "'t5x4' is not one of 'p2r', 'p2b', 't5x3', 'p16'" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_signs_keep_their_layout(tmp_path: Path, said: Say) -> None:
+    path = write_family(tmp_path / "model", "qwen3", binary=True)
+    assert said(*words(path, tmp_path / "out", "--layout", "t5x3")).exit_code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert "t5x3" not in {t["layout"] for t in report["tensors"]}
 
 
 def test_it_says_what_it_found_and_what_it_made_of_it(tmp_path: Path, said: Say) -> None:

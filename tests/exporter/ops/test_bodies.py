@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bitexport.layouts.p2b import pack as pack_p2b
 from bitexport.layouts.p2r import pack
+from bitexport.layouts.p16 import pack as pack_p16
+from bitexport.layouts.t5x3 import pack as pack_t5x3
 from bitexport.ops import DOMAIN, all_ops, function_of
 from bitexport_ref.ops.append_cache import append_cache
 from bitexport_ref.ops.attend import attend
@@ -88,6 +91,87 @@ def test_ternary_matmul_p2r_of_any_bytes_is_what_the_format_says_of_them(
     q = codes(rng, 1, 2, 16)
     found = body("TernaryMatMulP2R", {"q": q, "weight": data}, (np.int32,), n=64, k=16)
     np.testing.assert_array_equal(found[0], q.astype(np.int32) @ trits.T.astype(np.int32))
+
+
+@pytest.mark.parametrize(("n", "k"), SIZES)
+def test_ternary_matmul_p2b_is_equal(n: int, k: int, rng: np.random.Generator, body: Body) -> None:
+    q, trits = codes(rng, 2, 3, k), rng.integers(-1, 2, (n, k)).astype(np.int8)
+    inputs = {"q": q, "weight": pack_p2b(trits)}
+    (found,) = body("TernaryMatMulP2B", inputs, (np.int32,), n=n, k=k)
+    np.testing.assert_array_equal(found, ternary_matmul(q, trits))
+
+
+def test_ternary_matmul_p2b_of_any_bytes_is_what_the_format_says_of_them(
+    rng: np.random.Generator, body: Body
+) -> None:
+    """An index above 26 acts as three zeros (FORMAT.md, 3.3)."""
+    data = rng.integers(0, 256, (3, 8, 2, 3, 16)).astype(np.uint8)
+    trits = np.zeros((48, 192), np.int8)
+    for band, block, half, row in np.ndindex(3, 8, 2, 16):
+        first, second, third = data[band, block, half, :, row].tolist()
+        for at, index in enumerate(
+            (first % 32, second % 32, third, first // 32 + second // 64 * 8)
+        ):
+            digits = (index % 3, index // 3 % 3, index // 9) if index <= 26 else (1, 1, 1)
+            column = 24 * block + 12 * half + 3 * at
+            trits[16 * band + row, column : column + 3] = np.array(digits) - 1
+    q = codes(rng, 1, 2, 192)
+    inputs = {"q": q, "weight": data.reshape(-1)}
+    (found,) = body("TernaryMatMulP2B", inputs, (np.int32,), n=48, k=192)
+    np.testing.assert_array_equal(found, q.astype(np.int32) @ trits.T.astype(np.int32))
+
+
+@pytest.mark.parametrize(("n", "k"), SIZES)
+def test_ternary_matmul_p16_is_equal(n: int, k: int, rng: np.random.Generator, body: Body) -> None:
+    q, trits = codes(rng, 2, 3, k), rng.integers(-1, 2, (n, k)).astype(np.int8)
+    inputs = {"q": q, "weight": pack_p16(trits)}
+    (found,) = body("TernaryMatMulP16", inputs, (np.int32,), n=n, k=k)
+    np.testing.assert_array_equal(found, ternary_matmul(q, trits))
+
+
+def test_ternary_matmul_p16_of_any_bytes_is_what_the_format_says_of_them(
+    rng: np.random.Generator, body: Body
+) -> None:
+    """The last weight of a byte above 242 acts as +2 (FORMAT.md, 3.3)."""
+    trits = np.empty((16, 80), np.int8)
+    for byte in range(256):
+        digits = [byte % 3, byte // 3 % 3, byte // 9 % 3, byte // 27 % 3, byte // 81]
+        tile, half, row = byte // 16, byte % 16 // 8, byte % 8
+        column = tile % 8 * 10 + 5 * half
+        trits[tile // 8 * 8 + row, column : column + 5] = np.array(digits) - 1
+    q = codes(rng, 1, 2, 80)
+    inputs = {"q": q, "weight": np.arange(256, dtype=np.uint8)}
+    (found,) = body("TernaryMatMulP16", inputs, (np.int32,), n=16, k=80)
+    np.testing.assert_array_equal(found, q.astype(np.int32) @ trits.T.astype(np.int32))
+
+
+@pytest.mark.parametrize(("n", "k"), SIZES)
+def test_ternary_matmul_t5x3_is_equal(n: int, k: int, rng: np.random.Generator, body: Body) -> None:
+    q, trits = codes(rng, 2, 3, k), rng.integers(-1, 2, (n, k)).astype(np.int8)
+    inputs = {"q": q, "weight": pack_t5x3(trits)}
+    (found,) = body("TernaryMatMulT5X3", inputs, (np.int32,), n=n, k=k)
+    np.testing.assert_array_equal(found, ternary_matmul(q, trits))
+
+
+def test_ternary_matmul_t5x3_of_any_bytes_is_what_the_format_says_of_them(
+    rng: np.random.Generator, body: Body
+) -> None:
+    """The last weight of a code above 26 acts as +2 (FORMAT.md, 3.3)."""
+    data = rng.integers(0, 256, (3, 2, 5, 4, 4)).astype(np.uint8)
+    trits = np.empty((36, 64), np.int8)
+    for band, tile, lane, i in np.ndindex(3, 2, 4, 4):
+        b = data[band, tile, :, lane, i].tolist()
+        code = [each // 8 for each in b]
+        code += [b[0] % 8 + b[1] % 8 // 2 * 8, b[2] % 8 + b[3] % 8 // 2 * 8]
+        code += [b[4] % 8 + b[1] % 2 * 8 + b[3] % 2 * 16]
+        for group, each in enumerate(code):
+            rows = slice(12 * band + lane, 12 * band + 12, 4)
+            digits = np.array([each % 3, each // 3 % 3, each // 9])
+            trits[rows, 32 * tile + 4 * group + i] = digits - 1
+    q = codes(rng, 1, 2, 64)
+    inputs = {"q": q, "weight": data.reshape(-1)}
+    (found,) = body("TernaryMatMulT5X3", inputs, (np.int32,), n=36, k=64)
+    np.testing.assert_array_equal(found, q.astype(np.int32) @ trits.T.astype(np.int32))
 
 
 def test_ternary_matmul_before_a_layout_is_chosen_is_equal(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import RunError
-from bitexport.models.parts.options import Options
+from bitexport.models.parts.options import Options, TernaryLayout
 from bitexport.package.bundle import Wanted, build_bundle, kept_code
 from bitexport.passes.plan import Plan
 from bitexport.paths import runtime_root
@@ -22,13 +23,17 @@ from bitexport_ref.bitx import open_bitx
 
 TARGET = find_target("cortex-m4")
 MOST_BYTES = 24 * 1024
+TRITS = get_args(TernaryLayout)
 DECLARED = re.compile(r"^\w[\w *]*\b(bitx_\w+)\(", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory, tiny: Checkpoint) -> Bundle:
-    """Return a bundle with its library."""
-    return build_bundle(tiny.path, TARGET, Options(), tmp_path_factory.mktemp("flash") / "bundle")
+@pytest.fixture(scope="module", params=["p2r", "p16"])
+def bundle(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny: Checkpoint
+) -> Bundle:
+    """Return a bundle with its library, in each layout that a board may get."""
+    output = tmp_path_factory.mktemp("flash") / "bundle"
+    return build_bundle(tiny.path, TARGET, Options(layout=request.param), output)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,14 @@ def test_the_code_for_one_model_is_small(linked: Path) -> None:
     assert 0 < int(text) + int(data) <= MOST_BYTES
 
 
+def test_a_program_links_the_kernels_of_its_layout_and_no_other(
+    bundle: Bundle, linked: Path
+) -> None:
+    names = {line[-1] for line in words_of("nm", linked)}
+    packed = {layout for layout in TRITS if f"bitx_gemv_s32_s8_{layout}_scalar" in names}
+    assert packed == {bundle.manifest["layout"]}
+
+
 def test_a_program_links_the_ops_of_the_plan_and_no_other(bundle: Bundle, linked: Path) -> None:
     names = {line[-1] for line in words_of("nm", linked)}
     ops = {f"bitx_op_{op.code.name.lower()}" for op in open_bitx(bundle.data).ops}
@@ -74,8 +87,17 @@ def test_a_model_with_another_op_is_refused(bundle: Bundle, tmp_path: Path) -> N
     assert "rule 17" in caught.value.completed.stdout
 
 
+def test_a_model_in_another_layout_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    library = build_library(TARGET, bundle.path, tmp_path, ["BITX_LAYOUTS=0x1u"])
+    program = build_runner(TARGET, library, bundle.path, tmp_path / "runner")
+    with pytest.raises(RunError) as caught:
+        run(TARGET, "mps2-an386", program, ["model.bitx", "--self-test"], timeout=60)
+    assert "rule 10" in caught.value.completed.stdout
+
+
 def test_no_op_is_no_bit() -> None:
-    assert kept_code(Plan((), (), ())) == ("BITX_OPS=0x0u", "BITX_FUSIONS=0x0u")
+    nothing = ("BITX_OPS=0x0u", "BITX_FUSIONS=0x0u", "BITX_LAYOUTS=0x0u")
+    assert kept_code(Plan((), (), ()), {}) == nothing
 
 
 def test_cmake_is_told_the_same(bundle: Bundle) -> None:

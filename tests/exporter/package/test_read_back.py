@@ -18,6 +18,9 @@ RNG = np.random.default_rng(5)
 ROWS, COLUMNS = 75, 37  # no multiple of a tile
 NUMBERS: dict[str, tuple[Kind, str, NDArray[np.generic]]] = {
     "trits": (Kind.TRITS, "p2r", RNG.integers(-1, 2, (ROWS, COLUMNS)).astype(np.int8)),
+    "trits_p2b": (Kind.TRITS, "p2b", RNG.integers(-1, 2, (ROWS, COLUMNS)).astype(np.int8)),
+    "trits_p16": (Kind.TRITS, "p16", RNG.integers(-1, 2, (ROWS, COLUMNS)).astype(np.int8)),
+    "trits_t5x3": (Kind.TRITS, "t5x3", RNG.integers(-1, 2, (ROWS, COLUMNS)).astype(np.int8)),
     "signs": (Kind.SIGNS, "b1r", RNG.choice([-1, 1], (ROWS, COLUMNS)).astype(np.int8)),
     "signs_as_trits": (Kind.SIGNS, "p2r", RNG.choice([-1, 1], (ROWS, COLUMNS)).astype(np.int8)),
     "int4": (Kind.INT4, "q4r", RNG.integers(-8, 8, (ROWS, COLUMNS)).astype(np.int8)),
@@ -55,7 +58,7 @@ def test_what_was_written_is_what_is_read(stored: StoredMatrix, tmp_path: Path) 
     assert seen[-1] == stored.nbytes
 
 
-@pytest.mark.parametrize("place", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("place", [0.0, 0.45, 0.9])
 def test_one_wrong_bit_is_found(place: float, stored: StoredMatrix, tmp_path: Path) -> None:
     """In the last row there are padding bits, which are nobody's number."""
     data = write(tmp_path / "model.bitx", stored)

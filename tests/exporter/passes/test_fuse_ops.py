@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -104,6 +105,12 @@ def test_what_only_looks_like_a_run_is_not_fused(
     lines: tuple[str, ...], plan_of: WritePlan
 ) -> None:
     assert codes(fuse_ops(plan_of(*lines))) == [(0, 0)] * len(lines)
+
+
+def test_two_products_that_are_looked_up_keep_their_sums(plan_of: WritePlan) -> None:
+    plan = plan_of(*RUNS[6], outputs="y")
+    ops = [dataclasses.replace(op, scratch_bytes=64) for op in plan.ops]
+    assert codes(fuse_ops(dataclasses.replace(plan, ops=tuple(ops)))) == [(0, 0)] * 3
 
 
 def test_fusions_do_not_overlap(lowered: Plan) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from bitexport.layouts import LOOKUPS
 from bitexport.passes.fuse_ops import fuse_ops, fused_away
 from bitexport.passes.plan import Plan, Role, RowKind
 from bitexport.passes.plan_memory import plan_memory, slot_bytes
@@ -138,3 +139,11 @@ def test_only_the_state_grows_with_the_context(lowered: Plan) -> None:
     state = sum(v.row_bytes for v in lowered.values if v.row_kind is RowKind.CONTEXT)
     small, large = (slot_bytes(lowered, 1, 1, context, fused=True) for context in (10, 11))
     assert large - small == state
+
+
+@pytest.mark.parametrize(
+    ("k", "size"),
+    [(1, 8 * 512), (24, 8 * 512), (25, 8 * 1024), (384, 65536), (2560, 65536), (6912, 147456)],
+)
+def test_tables_of_p2b_take_a_row_or_eight_pieces_of_rows(k: int, size: int) -> None:
+    assert LOOKUPS["P2B"].scratch_bytes(k) == size

@@ -11,6 +11,8 @@ ActivationKind = Literal["int8", "int8-group", "int16", "int4"]
 HeadActivations = Literal["int8", "int16"]
 Cache = Literal["f32", "f16"]
 Ternarize = Literal["absmean"]
+TernaryLayout = Literal["p2r", "p2b", "t5x3", "p16"]
+"""How trits lie in the file, where columns are not cut into groups: FORMAT.md, section 3.3."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Options:
     """None: the one that the files are in."""
     ternarize: Ternarize | None = None
     """Make trits of the linear layers of a float model."""
+    layout: TernaryLayout | None = None
+    """None: the target's own."""
     keep_float: bool = False
     """Leave them float: the twin that --ternarize is measured against."""
 

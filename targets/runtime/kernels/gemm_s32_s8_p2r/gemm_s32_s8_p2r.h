@@ -25,6 +25,7 @@ BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_scalar);
 BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_neon);
 BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_dotprod);
 BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_avx2);
+BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_vnni);
 BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_i8mm);
 BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_mve);
 BITX_DECLARE_GEMM_S32_S8_P2R(bitx_gemm_s32_s8_p2r_dsp);

@@ -18,5 +18,6 @@ typedef BITX_DECLARE_GEMV_F32_F32_BF16((*bitx_gemv_f32_f32_bf16_fn));
 
 BITX_DECLARE_GEMV_F32_F32_BF16(bitx_gemv_f32_f32_bf16_scalar);
 BITX_DECLARE_GEMV_F32_F32_BF16(bitx_gemv_f32_f32_bf16_avx2);
+BITX_DECLARE_GEMV_F32_F32_BF16(bitx_gemv_f32_f32_bf16_neon);
 
 #endif /* BITX_GEMV_F32_F32_BF16_H */

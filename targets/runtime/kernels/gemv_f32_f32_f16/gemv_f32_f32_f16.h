@@ -18,5 +18,6 @@ typedef BITX_DECLARE_GEMV_F32_F32_F16((*bitx_gemv_f32_f32_f16_fn));
 
 BITX_DECLARE_GEMV_F32_F32_F16(bitx_gemv_f32_f32_f16_scalar);
 BITX_DECLARE_GEMV_F32_F32_F16(bitx_gemv_f32_f32_f16_avx2);
+BITX_DECLARE_GEMV_F32_F32_F16(bitx_gemv_f32_f32_f16_neon);
 
 #endif /* BITX_GEMV_F32_F32_F16_H */

@@ -18,5 +18,6 @@ typedef BITX_DECLARE_GEMV_F32_F32_F32((*bitx_gemv_f32_f32_f32_fn));
 
 BITX_DECLARE_GEMV_F32_F32_F32(bitx_gemv_f32_f32_f32_scalar);
 BITX_DECLARE_GEMV_F32_F32_F32(bitx_gemv_f32_f32_f32_avx2);
+BITX_DECLARE_GEMV_F32_F32_F32(bitx_gemv_f32_f32_f32_neon);
 
 #endif /* BITX_GEMV_F32_F32_F32_H */

@@ -26,6 +26,7 @@ BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_scalar);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_neon);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_dotprod);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_avx2);
+BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_vnni);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_mve);
 BITX_DECLARE_GEMV_S32_S8_P2R(bitx_gemv_s32_s8_p2r_dsp);
 

@@ -26,6 +26,7 @@ BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_scalar);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_neon);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_dotprod);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_avx2);
+BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_vnni);
 BITX_DECLARE_GEMV_S32_S8_Q4R(bitx_gemv_s32_s8_q4r_mve);
 
 #endif /* BITX_GEMV_S32_S8_Q4R_H */

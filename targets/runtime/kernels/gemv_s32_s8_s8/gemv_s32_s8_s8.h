@@ -20,6 +20,7 @@ BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_scalar);
 BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_neon);
 BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_dotprod);
 BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_avx2);
+BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_vnni);
 BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_mve);
 BITX_DECLARE_GEMV_S32_S8_S8(bitx_gemv_s32_s8_s8_dsp);
 

@@ -18,5 +18,6 @@ typedef BITX_DECLARE_GEVM_F32_F32_F32((*bitx_gevm_f32_f32_f32_fn));
 
 BITX_DECLARE_GEVM_F32_F32_F32(bitx_gevm_f32_f32_f32_scalar);
 BITX_DECLARE_GEVM_F32_F32_F32(bitx_gevm_f32_f32_f32_avx2);
+BITX_DECLARE_GEVM_F32_F32_F32(bitx_gevm_f32_f32_f32_neon);
 
 #endif /* BITX_GEVM_F32_F32_F32_H */

@@ -17,5 +17,6 @@ typedef BITX_DECLARE_SOFTMAX_F32_F32((*bitx_softmax_f32_f32_fn));
 
 BITX_DECLARE_SOFTMAX_F32_F32(bitx_softmax_f32_f32_scalar);
 BITX_DECLARE_SOFTMAX_F32_F32(bitx_softmax_f32_f32_avx2);
+BITX_DECLARE_SOFTMAX_F32_F32(bitx_softmax_f32_f32_neon);
 
 #endif /* BITX_SOFTMAX_F32_F32_H */
