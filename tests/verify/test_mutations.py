@@ -382,7 +382,7 @@ class Refused:
     equal: tuple[str, ...] = ()
 
 
-KERNEL = "status -13 fast kernel disagrees with its definition"
+KERNEL = "status -13 kernel differs from its definition"
 REFUSED = (
     Refused(
         name="a mask of the dotprod kernel is too small", edits=(DOTPROD_MASK,), says=KERNEL,

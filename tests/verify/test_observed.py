@@ -57,7 +57,7 @@ def test_a_self_test_that_failed_says_where() -> None:
         ("", "`nothing`"),
         ("Segmentation fault\n", "`Segmentation fault`"),
         ("runner 2\nisa used neon\nend\n", "`end`"),
-        ("runner 1\nisa available scalar\nstatus -13 fast kernel disagrees\n", "status -13"),
+        ("runner 1\nisa available scalar\nstatus -13 kernel differs\n", "status -13"),
         ("runner 1\nusage --what\n", "`usage --what`"),
     ],
 )

@@ -11,9 +11,9 @@ _Static_assert(sizeof(bitx_facts_record) == 96, "FORMAT.md, section 3.1");
 _Static_assert(sizeof(bitx_generation_record) == 64, "FORMAT.md, section 3.11");
 
 static const struct section_kind {
-    uint32_t id, record_bytes; /* 1: a section of bytes */
-    int required;
-    size_t member;
+    uint8_t id, record_bytes; /* 1: a section of bytes */
+    uint8_t required;
+    uint16_t member;
 } section_kinds[] = {
     {1, sizeof(bitx_facts_record), 1, offsetof(bitx_model, facts)},
     {2, 1, 1, offsetof(bitx_model, strings)},

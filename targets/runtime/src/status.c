@@ -1,31 +1,37 @@
 /* status.c - the names of the codes in bitexport.h. */
 #include "bitexport.h"
 
+/* In the order of the codes: 0, -1, -2, and so on.  One string: a table of pointers is larger. */
+static const char names[] = "ok\0"
+                            "bad argument\0"
+                            "not a .bitx file\0"
+                            "file newer than this runtime\0"
+                            "file cut short or too long\0"
+                            "file damaged\0"
+                            "file differs from its hash\0"
+                            "file needs what this runtime lacks\0"
+                            "arena too small\0"
+                            "context full\0"
+                            "token outside the vocabulary\0"
+                            "not a finite number\0"
+                            "floats are not IEEE-754 here\0"
+                            "kernel differs from its definition\0"
+                            "input or output unknown or missing\0"
+                            "self-test computed other bits\0"
+                            "text is not UTF-8\0"
+                            "roles that the chat template lacks\0"
+                            "no token is left\0"
+                            "saved session of another model\0"
+                            "buffer too small\0"
+                            "cancelled\0";
+
 const char *bitx_status_name(bitx_status status)
 {
-    switch (status) {
-    case BITX_OK:            return "ok";
-    case BITX_E_ARGUMENT:    return "bad argument";
-    case BITX_E_MAGIC:       return "not a .bitx file";
-    case BITX_E_VERSION:     return "file newer than this runtime";
-    case BITX_E_TRUNCATED:   return "file cut short or too long";
-    case BITX_E_FORMAT:      return "file damaged";
-    case BITX_E_HASH:        return "file differs from its hash";
-    case BITX_E_UNSUPPORTED: return "file needs what this runtime lacks";
-    case BITX_E_ARENA:       return "arena too small";
-    case BITX_E_FULL:        return "context full";
-    case BITX_E_TOKEN:       return "token outside the vocabulary";
-    case BITX_E_NOT_FINITE:  return "not a finite number";
-    case BITX_E_FLOATS:      return "floats are not IEEE-754 here";
-    case BITX_E_KERNEL:      return "fast kernel disagrees with its definition";
-    case BITX_E_NAME:        return "no such input or output, or one is missing";
-    case BITX_E_SELF_TEST:   return "self-test computed other bits";
-    case BITX_E_TEXT:        return "text is not UTF-8";
-    case BITX_E_ROLE:        return "no form in the chat template for these roles";
-    case BITX_E_MASK:        return "no token is left to choose";
-    case BITX_E_MODEL:       return "saved session of another model";
-    case BITX_E_ROOM:        return "buffer too small";
-    case BITX_E_CANCELLED:   return "cancelled";
+    const char *name = names, *const end = names + sizeof names - 1;
+    for (int code = (int)status; code != 0 && name != end; code++) {
+        if (code > 0) return "unknown status";
+        while (*name++)
+            ;
     }
-    return "unknown status";
+    return name == end ? "unknown status" : name;
 }

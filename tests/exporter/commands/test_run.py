@@ -199,7 +199,7 @@ def test_a_session_that_does_not_fit_is_exit_2_and_stdout_is_empty(
     assert "build with a smaller --context" in result.stderr
 
 
-@pytest.mark.parametrize("says", ["", "runner 1\nstatus -13 fast kernel disagrees\n"])
+@pytest.mark.parametrize("says", ["", "runner 1\nstatus -13 kernel differs\n"])
 def test_a_start_that_fails_leaves_stdout_empty(
     says: str, host_bundle: Bundle, said: Say, runner: Callable[[str], list[list[str]]]
 ) -> None:
