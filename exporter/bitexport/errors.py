@@ -29,6 +29,8 @@ class BundleError(BitexportError):
 class TextError(BitexportError):
     """A text, a conversation or a way of choosing tokens that the model cannot take."""
 
+    exit_code = USAGE_EXIT_CODE
+
 
 class RunError(BitexportError):
     """A program was started on a core and did not end well."""

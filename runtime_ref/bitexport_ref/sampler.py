@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport_ref.errors import BadOperand, NotFinite, NoToken
+from bitexport_ref.errors import BadOperand, NotFinite, NoToken, TokenOutside
 from bitexport_ref.numerics import F32, exp, lane_tree
 
 ALL = 0xFFFFFFFF
@@ -47,6 +47,7 @@ class Sampler:
             (0 < self.repetition < math.inf, f"repetition penalty {self.repetition}"),
             (math.isfinite(self.presence), f"presence penalty {self.presence}"),
             (math.isfinite(self.frequency), f"frequency penalty {self.frequency}"),
+            (0 <= self.window <= ALL, f"window {self.window}"),
             (0 <= self.seed < 1 << 64, f"seed {self.seed}"),
             (all(b < math.inf for b in self.bias.values()), "a bias of +infinity or NaN"),
         ):
@@ -71,6 +72,10 @@ class Sampler:
         repetition, frequency, presence = map(
             np.float32, (self.repetition, self.frequency, self.presence)
         )
+        penalized = repetition != 1 or frequency != 0 or presence != 0
+        if penalized and not ((ids >= 0) & (ids < len(l))).all():
+            message = f"the history has tokens outside the vocabulary of {len(l)}"
+            raise TokenOutside(message)
         if repetition != 1:
             l[ids] = np.where(l[ids] > 0, l[ids] / repetition, l[ids] * repetition)
         if frequency != 0 or presence != 0:
@@ -78,7 +83,7 @@ class Sampler:
         for token, bias in self.bias.items():
             if not 0 <= token < len(l):
                 message = f"a bias for token {token}, outside the vocabulary of {len(l)}"
-                raise BadOperand(message)
+                raise TokenOutside(message)
             l[token] = l[token] + np.float32(bias)
         return l
 

@@ -18,6 +18,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 FIRST_PIECE = 259
+# A story told in turns: each message goes on where the one before ended.
+IN_TURNS = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if not loop.first %}{{ ' ' if message['role'] == 'assistant' else '\n' }}{% endif %}"
+    "{{ message['content'] | trim }}{% endfor %}"
+)
 
 
 def read_vocabulary(path: Path) -> tuple[list[str], list[float]]:
@@ -74,6 +80,7 @@ def main(source: Path, output: Path) -> None:
         "eos_token": BEGIN,
         "unk_token": UNKNOWN,
         "clean_up_tokenization_spaces": False,
+        "chat_template": IN_TURNS,
     }
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
     (output / "tokenizer_config.json").write_text(text, encoding="utf-8")

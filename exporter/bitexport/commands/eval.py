@@ -14,12 +14,12 @@ from typing import cast
 import click
 
 from bitexport.emit.manifest import Bundle, open_bundle
-from bitexport.runtime.model import host_library
 from bitexport.evaluate.perplexity import MOST_CONTEXT, Evaluation, Perplexity, Score, evaluate
 from bitexport.evaluate.spread import cores, score_here, score_in_processes, score_on_cluster
 from bitexport.evaluate.windows import Text, read_text
 from bitexport.evaluate.work import Runtime, Work, manifest_digest
 from bitexport.progress import StreamProgress
+from bitexport.runtime.model import host_library
 from bitexport.tokenizer.text import load_tokenizer
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import io
 import json
+import math
+import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bitexport.emit.manifest import Bundle, open_bundle
-from bitexport.errors import BitexportError, BundleError, OutputError
-from bitexport.runtime.model import Message
+from bitexport.errors import BundleError, OutputError, TextError
+from bitexport.runtime.library import ALL
+from bitexport.runtime.model import SOUND, Message
 from bitexport.runtime.session import Answer, Chosen, End, Ended, Event, Prefill
 from bitexport.runtime.voice import Voice, emulated_voice, native_voice
 from bitexport.targets import find_target
@@ -22,6 +25,34 @@ from bitexport.tokenizer.ids import read_ids, refuse_unknown
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency", "seed")
 YOU = "\n> "
+
+
+Read = Callable[[click.Context, click.Parameter, str | None], float | None]
+
+
+def _number(holds: Callable[[float], bool], what: str) -> Read:
+    """Return a callback that reads a number for which something holds; NaN is none."""
+
+    def read(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (abs(number) < LARGEST and holds(number)):  # so does a NaN not
+            raise click.BadParameter(f"`{value}` is no number {what}")
+        return number
+
+    return read
+
+
+LARGEST = 2.0**127  # of floats of 32 bits, nearly
+FINITE = _number(lambda _: True, "of this size")
+NOT_BELOW_0 = _number(lambda x: x == 0 or x > 1 / LARGEST, "from 0")
+ABOVE_0 = _number(lambda x: x > 1 / LARGEST, "above 0")
+TO_1 = _number(lambda x: 0 <= x <= 1, "from 0 to 1")
+ABOVE_0_TO_1 = _number(lambda x: 1 / LARGEST < x <= 1, "above 0, at most 1")
 
 
 @click.command(short_help="Continue a text, or chat, with the model of a bundle.")
@@ -34,25 +65,43 @@ YOU = "\n> "
 @click.option("--system", metavar="TEXT", help="With --chat: what comes before the conversation.")
 @click.option("-n", "--tokens", type=click.IntRange(1), default=100, show_default=True,
               help="Most tokens to generate, of each answer.")  # fmt: skip
-@click.option("--temperature", type=float, help="0: always the likeliest token.")
-@click.option("--top-k", type=click.IntRange(1), help="Of so many likeliest tokens.")
-@click.option("--top-p", type=float, help="Of the likeliest that together have this probability.")
-@click.option("--min-p", type=float, help="Of those at least so probable, next to the likeliest.")
-@click.option("--repetition", type=float, help="Divide what was said already by this.")
-@click.option("--presence", type=float, help="Take this from what was said already.")
-@click.option("--frequency", type=float, help="Take this for each time it was said.")
+@click.option(
+    "--temperature", callback=NOT_BELOW_0, metavar="NUMBER", help="0: always the likeliest token."
+)
+@click.option("--top-k", type=click.IntRange(1, ALL), help="Of so many likeliest tokens.")
+@click.option(
+    "--top-p",
+    callback=ABOVE_0_TO_1,
+    metavar="NUMBER",
+    help="Of the likeliest that together have this probability.",
+)
+@click.option(
+    "--min-p",
+    callback=TO_1,
+    metavar="NUMBER",
+    help="Of those at least so probable, next to the likeliest.",
+)
+@click.option(
+    "--repetition", callback=ABOVE_0, metavar="NUMBER", help="Divide what was said already by this."
+)
+@click.option(
+    "--presence", callback=FINITE, metavar="NUMBER", help="Take this from what was said already."
+)
+@click.option(
+    "--frequency", callback=FINITE, metavar="NUMBER", help="Take this for each time it was said."
+)
 @click.option("--seed", type=click.IntRange(0, (1 << 64) - 1),
               help="The same seed, the same tokens on every device; default: 0.")  # fmt: skip
 @click.option("--stop", multiple=True, metavar="TEXT",
               help="End before this text; may be repeated.")  # fmt: skip
 @click.option("--shift", "keep", type=click.IntRange(0), metavar="KEEP",
-              help="When the context is full, drop half of what is behind KEEP tokens.")  # fmt: skip
+              help="When the context is full: drop half of all behind KEEP tokens.")  # fmt: skip
 @click.option("--draft", type=click.IntRange(0, 8), default=0, show_default=True,
-              help="Tokens to guess from the text so far: the same tokens in fewer steps.")  # fmt: skip
+              help="Tokens to guess from the text: the same tokens in fewer steps.")  # fmt: skip
 @click.option("--core", help="Emulate this core of the bundle's target instead of running here.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE",
-              help="Continue the session that --save wrote, on this or another device.")  # fmt: skip
+              help="Continue the session that --save wrote, here or elsewhere.")  # fmt: skip
 @click.option("--save", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the session when it is over.")  # fmt: skip
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE",
@@ -90,11 +139,11 @@ def command(
             voice.restore(_read(resume))
         try:
             if ids is not None:
-                _continue(voice, show, ids, answer)
+                _answer(voice, show, ids, answer, shows_prompt=True)
             elif prompt is not None and not chat:
-                _continue(voice, show, prompt, answer)
+                _answer(voice, show, prompt, answer, shows_prompt=True)
             elif prompt is not None:
-                show.event_loop(voice.say([*_opening(system), Message("user", prompt)], answer))
+                _answer(voice, show, [*_opening(system), Message("user", prompt)], answer)
             else:
                 _converse(voice, show, answer, _opening(system) if chat else None)
         finally:
@@ -130,17 +179,34 @@ def _opening(system: str | None) -> list[Message]:
     return [] if system is None else [Message("system", system)]
 
 
-def _continue(voice: Voice, show: _Text | _Json, prompt: Any, answer: Answer) -> None:
-    """Print a prompt and what the model goes on with."""
-    events = voice.say(prompt, answer)
-    first = list(itertools.islice(events, 1))  # a start that fails leaves stdout empty
-    show.prompt(voice)
-    show.event_loop(itertools.chain(first, events))
-    if voice.ended and voice.ended.why == End.FULL:
+def _answer(
+    voice: Voice, show: _Text | _Json, turn: Any, answer: Answer, *, shows_prompt: bool = False
+) -> None:
+    """Print an answer as it comes, after its prompt if wished; Ctrl-C ends it."""
+    with _interrupts(voice):
+        for event in voice.say(turn, answer):
+            if shows_prompt:  # not before the first event: a start that fails prints nothing
+                show.prompt(voice)
+                shows_prompt = False
+            show.event(event)
+    assert voice.ended
+    if voice.ended.why == End.ERROR:
+        raise BundleError(f"the answer broke off: {voice.ended.status}", hint=SOUND)
+    if voice.ended.why == End.FULL:
         click.echo(
             f"the context of {voice.context} tokens is full: the text ends after {voice.made} of "
             f"{answer.most_tokens} tokens", err=True,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _interrupts(voice: Voice) -> Iterator[None]:
+    """Let Ctrl-C end the answer, and not the program."""
+    before = signal.signal(signal.SIGINT, lambda *_: voice.cancel())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _converse(
@@ -151,16 +217,16 @@ def _converse(
     for said in _lines():
         turn: Any = said if opening is None else [*waiting, Message("user", said)]
         try:
-            show.event_loop(voice.say(turn, answer))
+            _answer(voice, show, turn, answer)
             waiting = []
-        except BundleError:
-            raise
-        except BitexportError as error:  # what was said cannot be taken; the next may be
+        except TextError as error:  # what was said cannot be taken; the next may be
             click.echo(f"{error}\n{error.hint or ''}".rstrip(), err=True)
 
 
 def _lines() -> Iterator[str]:
     """Yield what is typed, or comes by a pipe, line by line."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is no UTF-8 is told by the runtime
     interactive = sys.stdin.isatty()
     if interactive:
         with contextlib.suppress(ImportError):
@@ -169,6 +235,8 @@ def _lines() -> Iterator[str]:
         try:
             said = input(YOU if interactive else "")
         except EOFError:
+            if interactive:
+                click.echo(err=True)  # the line that the prompt began
             return
         except KeyboardInterrupt:
             click.echo("  (Ctrl-D ends the conversation)", err=True)
@@ -187,16 +255,16 @@ class _Text:
         """Print what is continued."""
         self._say(voice.shown())
 
-    def event_loop(self, events: Iterator[Event]) -> None:
-        """Print an answer; Ctrl-C ends it."""
-        try:
-            for event in events:
-                if not isinstance(event, Prefill):
-                    self._say(event.text)
-        except KeyboardInterrupt:
-            click.echo(" [cancelled]", err=True)
-        click.echo()
-        self._in_line = False
+    def event(self, event: Event) -> None:
+        """Print the text of an event; at the end, the end of the line."""
+        if isinstance(event, Prefill):
+            return
+        self._say(event.text)
+        if isinstance(event, Ended):
+            if event.why == End.CANCELLED:
+                click.echo(" [cancelled]", err=True)
+            click.echo()
+            self._in_line = False
 
     def _say(self, text: str) -> None:
         if text:
@@ -217,13 +285,9 @@ class _Json:
         """Print what is continued."""
         self._print({"event": "prompt", "text": voice.shown(), "tokens": voice.given})
 
-    def event_loop(self, events: Iterator[Event]) -> None:
-        """Print an answer; Ctrl-C ends it."""
-        try:
-            for event in events:
-                self._print(_facts(event))
-        except KeyboardInterrupt:
-            self._print({"event": "end", "why": End.CANCELLED.name.lower(), "text": ""})
+    def event(self, event: Event) -> None:
+        """Print an event."""
+        self._print(_facts(event))
 
     def _print(self, facts: Mapping[str, Any]) -> None:
         click.echo(json.dumps(facts, ensure_ascii=False))

@@ -31,6 +31,7 @@ from bitexport.verify.expected import (
 from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
 from bitexport.verify.oracle import open_oracle
+from bitexport_ref.errors import BadOperand
 from bitexport_ref.evaluator import ReferenceModel
 from bitexport_ref.generator import check_transcript
 from bitexport_ref.sampler import Sampler
@@ -155,7 +156,7 @@ def _refuse_ignored_options() -> None:
 def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) -> str:
     """Choose every token of a transcript again, in one pass of the reference."""
     transcript = read_transcript(path)
-    facts = bundle.manifest["model"]
+    limits = bundle.manifest["model"]
     promised = bundle.manifest["files"][DATA]
     if transcript.model != promised:
         raise BundleError(
@@ -163,17 +164,28 @@ def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) 
             f"is {promised[:16]}...)",
             hint="verify it with the bundle that was on the device",
         )
-    refuse_unknown((*transcript.prompt, *transcript.tokens), int(facts["vocabulary"]))
-    if len(transcript.prompt) + len(transcript.tokens) > int(facts["context"]) + 1:
+    if (most := max(*transcript.prompt, *transcript.tokens)) >= int(limits["vocabulary"]):
+        raise BundleError(
+            f"{path}: token {most} is outside the vocabulary of {limits['vocabulary']}",
+            hint="record it again",
+        )
+    if len(transcript.prompt) + len(transcript.tokens) > int(limits["context"]) + 1:
         raise BundleError(
             f"{path}: {len(transcript.prompt)} and {len(transcript.tokens)} tokens pass the "
-            f"context of {facts['context']}",
-            hint="an answer that shifted its context is recorded from the shift on",
+            f"context of {limits['context']}",
+            hint="an answer that shifted its context cannot be proven in one pass",
         )
-    sampler: dict[str, Any] = dict(transcript.sampler)
-    found = check_transcript(model, transcript.prompt, transcript.tokens, Sampler(**sampler))
+    numbers: dict[str, Any] = dict(transcript.sampler)
+    try:
+        sampler = Sampler(**numbers)
+    except BadOperand as error:
+        raise BundleError(f"{path}: sampler: {error}", hint="record it again") from error
+    found = check_transcript(model, transcript.prompt, transcript.tokens, sampler)
     count = len(transcript.tokens)
     if found is not None:
+        if as_json:
+            facts = {"transcript": str(path), "tokens": count, "equal": False}
+            click.echo(json.dumps({**facts, **found._asdict()}, indent=2))
         raise MismatchError(
             f"{path}: token {found.place} of the answer is {found.found}; the reference chooses "
             f"{found.expected} there",

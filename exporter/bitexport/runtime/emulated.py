@@ -12,14 +12,21 @@ from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import RunError, TargetError, TextError
-from bitexport.runtime.model import Message
+from bitexport.runtime.model import NOT_UTF8, Message, require_roles
 from bitexport.runtime.session import Answer, Chosen, End, Ended, Event, Prefill
 from bitexport.targets import Target
 from bitexport.toolchain.compile import build_runner, find_library
 from bitexport.toolchain.emulate import command_line
 
 TALK = "talk.c"
-_ARENA, _TOO_LONG, _TEXT, _ROLE = 8, 9, 16, 17
+MOST_MESSAGES, MOST_STOPS = 48, 8
+_ARGUMENT, _ARENA, _TOO_LONG, _TEXT, _ROLE = 1, 8, 9, 16, 17
+_HINTS = {
+    _ARGUMENT: "give at least one token, and numbers that `bitexport run --help` allows",
+    _TOO_LONG: "the context has room for fewer tokens: give less",
+    _TEXT: NOT_UTF8,
+    _ROLE: "a system message comes first if at all, then user and assistant in turns",
+}
 _FLOATS = ("temperature", "top_p", "min_p", "repetition", "presence", "frequency")
 
 Prompt = str | Sequence[int] | Sequence[Message]
@@ -40,33 +47,51 @@ class EmulatedModel:
     sampler: dict[str, float] = dataclasses.field(default_factory=dict)
     """How the tokens of the last answer were chosen, every number of it."""
     memory_bytes: int = 0
+    saved: str = ""
+    """With --saved: the hash at the end of the session as it would be saved."""
+    _running: subprocess.Popen[str] | None = None
+    _cancelled: bool = False
+
+    def cancel(self) -> None:
+        """End the answer; from any thread or signal handler."""
+        self._cancelled = True
+        if self._running is not None:
+            self._running.kill()
 
     def answer(
         self, prompt: Prompt, sampler: Mapping[str, float], answer: Answer, *,
-        words: Sequence[str] = (),
+        behind: Sequence[int] = (), words: Sequence[str] = (),
     ) -> Iterator[Event]:  # fmt: skip
-        """Give the events of an answer.
+        """Give the events of an answer to a prompt, behind tokens that were there before.
 
         `sampler` overrides fields of the model's own; `words` go to talk.c (--threads, --isa ...).
         """
-        asked = [*_prompt_words(prompt), *_answer_words(sampler, answer), *words]
+        asked = [*_answer_words(sampler, answer), *words, *_prompt_words(prompt, behind)]
         if self.target.os == "linux":
             asked.insert(0, str(self.data))
         else:
             asked += ["--chunk", "1"] if "--chunk" not in words else []
         command = command_line(self.target, self.core, self.program, asked)
+        self._cancelled = False
+        # A group of its own: Ctrl-C in a terminal is for the caller, who may go on.
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True
-        ) as process:
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True,
+            process_group=0,
+        ) as process:  # fmt: skip
             assert process.stdout is not None
+            self._running = process
             last = ""
             try:
                 for line in process.stdout:
-                    last = line.strip()
-                    yield from self._events(last.split())
+                    if line.endswith("\n"):  # else it was cut off
+                        last = line.strip()
+                        yield from self._events(last.split())
             finally:
+                self._running = None
                 process.kill()
-        if last != "end":
+        if self._cancelled and last != "end":
+            yield Ended(End.CANCELLED, None, "", None)
+        elif last != "end":
             raise self._failure(
                 last, subprocess.CompletedProcess(command, process.returncode, last)
             )
@@ -74,13 +99,15 @@ class EmulatedModel:
     def _events(self, words: Sequence[str]) -> Iterator[Event]:
         match words:
             case ["given", ids]:
-                self.given = tuple(map(int, ids.split(",")))
+                self.given = () if ids == "-" else tuple(map(int, ids.split(",")))
             case ["shown", text]:
                 self.shown = _text(text)
             case ["sampler", numbers]:
                 *floats, top_k, low, high = map(int, numbers.split(","))
                 self.sampler = dict(zip(_FLOATS, map(_float, floats), strict=True))
                 self.sampler |= {"top_k": top_k, "seed": low | high << 32}
+            case ["saved", digest]:
+                self.saved = digest
             case ["memory", size]:
                 self.memory_bytes = int(size)
             case ["prefill", done, total]:
@@ -100,8 +127,10 @@ class EmulatedModel:
                     f"the memory of {self.core} does not hold this bundle and its context",
                     hint="build with a smaller --context",
                 )
-            case ["status", number, *name] if int(number) in (_TOO_LONG, _TEXT, _ROLE):
-                return TextError(f"{self.core} cannot read this: {' '.join(name)}")
+            case ["status", number, *name] if int(number) in _HINTS:
+                return TextError(
+                    f"{self.core} cannot answer this: {' '.join(name)}", hint=_HINTS[int(number)]
+                )
         return RunError(
             f"talk.c on {self.core} stopped: {last or 'it said nothing'}", completed=completed
         )
@@ -116,13 +145,21 @@ def emulated_model(bundle: Bundle, target: Target, core: str) -> Iterator[Emulat
         yield EmulatedModel(target, core, program, bundle.data.resolve())
 
 
-def _prompt_words(prompt: Prompt) -> list[str]:
+def _prompt_words(prompt: Prompt, behind: Sequence[int]) -> list[str]:
+    before = ["--ids", ",".join(map(str, behind))] if behind else []
     if isinstance(prompt, str):
-        return ["--text", _hex(prompt)]
+        return [*before, "--text", _hex(prompt)]
     messages = [part for part in prompt if isinstance(part, Message)]
     if messages:
-        return [f"{message.role}:{_hex(message.content)}" for message in messages]
-    return ["--ids", ",".join(map(str, prompt))]
+        require_roles(messages)
+        if len(messages) > MOST_MESSAGES:
+            raise TextError(
+                f"{len(messages)} messages, an emulated core takes {MOST_MESSAGES}",
+                hint="begin a new conversation",
+            )
+        said = (f"{message.role}:{_hex(message.content)}" for message in messages)
+        return [*before, *said]
+    return ["--ids", ",".join(map(str, [*behind, *prompt]))]
 
 
 def _answer_words(sampler: Mapping[str, float], answer: Answer) -> list[str]:
@@ -136,6 +173,11 @@ def _answer_words(sampler: Mapping[str, float], answer: Answer) -> list[str]:
         words += ["--draft", str(answer.draft)]
     if answer.keep is not None:
         words += ["--keep", str(answer.keep)]
+    if len(answer.stop) > MOST_STOPS:
+        raise TextError(
+            f"{len(answer.stop)} stop strings, an emulated core takes {MOST_STOPS}",
+            hint="give fewer --stop",
+        )
     for stop in answer.stop:
         words += ["--stop", _hex(stop)]
     return words

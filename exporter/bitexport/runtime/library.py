@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bitexport.errors import BundleError
 
-OK, NOT_FINITE, TEXT, ROLE, ROOM = 0, -11, -16, -17, -20
+OK, FULL, NOT_FINITE, TEXT, ROLE, ROOM = 0, -9, -11, -16, -17, -20
 ALL = 0xFFFFFFFF
 ALIGNMENT = 64
 MOST_STOPS = 8

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ ROLES = {"system": 0, "user": 1, "assistant": 2}
 
 Role = Literal["system", "user", "assistant"]
 SOUND = "`bitexport verify` says whether bundle and runtime are sound"
+NOT_UTF8 = "text that bitexport reads is UTF-8: convert it first"
 
 
 class Message(NamedTuple):
@@ -33,6 +35,35 @@ class Message(NamedTuple):
 
     role: Role
     content: str
+
+
+def require_roles(messages: Sequence[Message]) -> None:
+    """Refuse roles that nobody has."""
+    for message in messages:
+        if message.role not in ROLES:
+            raise TextError(
+                f"there is no role `{message.role}`", hint=f"roles are {', '.join(ROLES)}"
+            )
+
+
+def require_tokenizer(bundle: Bundle, *, has_tokenizer: bool) -> None:
+    """Refuse text for a model that understands only numbers."""
+    if not has_tokenizer:
+        raise BundleError(
+            f"{bundle.data}: holds no tokenizer, so the model understands no text, only numbers "
+            "of tokens",
+            hint="give --ids 1,2,3 where there is such an option; or put the model's "
+            "tokenizer.json beside the checkpoint and build the bundle again",
+        )
+
+
+def require_chat(bundle: Bundle, *, has_chat: bool) -> None:
+    """Refuse a conversation with a model that knows no form of one."""
+    if not has_chat:
+        raise BundleError(
+            f"{bundle.data}: holds no chat template",
+            hint="give a plain prompt; or build with --chat-template FILE",
+        )
 
 
 @contextlib.contextmanager
@@ -96,7 +127,7 @@ class HostModel:
         `bare` leaves out prefix and suffix tokens; without `special` no control token is recognised
         in the text; neither is one in a range of `plain`, (start, end) in bytes of UTF-8.
         """
-        self._require_tokenizer()
+        require_tokenizer(self.bundle, has_tokenizer=self.has_tokenizer)
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         room, work_bytes, count = ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_size_t()
         model = ctypes.byref(self.model)
@@ -116,14 +147,14 @@ class HostModel:
         if status == c.TEXT:
             raise TextError(
                 f"byte {count.value} of the text is not UTF-8",
-                hint="text that bitexport reads is UTF-8: convert it first",
+                hint=NOT_UTF8,
             )
         self.require(status)
         return [int(token) for token in tokens[: count.value]]
 
     def decode(self, tokens: Sequence[int], *, show_control: bool = False) -> str:
         """Return the whole text of some tokens."""
-        self._require_tokenizer()
+        require_tokenizer(self.bundle, has_tokenizer=self.has_tokenizer)
         stream = c.Stream()
         config = c.StreamConfig(show_control=show_control)
         place, size, stopped = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int()
@@ -150,11 +181,8 @@ class HostModel:
         self, messages: Sequence[Message], *, after: Role | None = None, generate: bool = True
     ) -> list[int]:
         """Return the tokens of a conversation, or of what follows a message with role `after`."""
-        if not self.has_chat:
-            raise BundleError(
-                f"{self.bundle.data}: holds no chat template",
-                hint="give a plain prompt; or build with --chat-template FILE",
-            )
+        require_chat(self.bundle, has_chat=self.has_chat)
+        require_roles(messages)
         contents = [message.content.encode("utf-8", "surrogatepass") for message in messages]
         said = (c.Message * len(messages))(
             *(
@@ -193,32 +221,27 @@ class HostModel:
         if status == c.TEXT:
             raise TextError(
                 f"message {index + 1} is not UTF-8",
-                hint="text that bitexport reads is UTF-8: convert it first",
+                hint=NOT_UTF8,
             )
         self.require(status)
 
-    def _require_tokenizer(self) -> None:
-        if not self.has_tokenizer:
-            raise BundleError(
-                f"{self.bundle.data}: holds no tokenizer, so the model understands no text, only "
-                "numbers of tokens",
-                hint="give --ids 1,2,3 where there is such an option; or put the model's "
-                "tokenizer.json beside the checkpoint and build the bundle again",
-            )
-
     # ---- answers -------------------------------------------------------------------------------
 
-    def sampler(self) -> Sampler:
-        """Return how the model's own generation_config.json chooses tokens; else greedily."""
+    def sampler(self, **changes: Any) -> Sampler:
+        """Return how the model's own generation_config.json chooses tokens, with some changes.
+
+        A model without one chooses greedily.
+        """
         asked = c.Sampler()
         self.require(
             self.library.bitx_sampler_of_model(ctypes.byref(asked), ctypes.byref(self.model))
         )
-        return Sampler(
+        own = Sampler(
             temperature=asked.temperature, top_k=asked.top_k, top_p=asked.top_p,
             min_p=asked.min_p, repetition=asked.repetition, presence=asked.presence,
             frequency=asked.frequency,
         )  # fmt: skip
+        return dataclasses.replace(own, **changes)
 
     def session(
         self, *, context: int | None = None, chunk: int = 16, threads: int = 1, draft: int = 0

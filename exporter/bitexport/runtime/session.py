@@ -102,6 +102,7 @@ class HostSession:
         self, model: HostModel, context: int, chunk: int, threads: int, draft: int
     ) -> None:
         self.model = model
+        self.context = context
         self._settings = (context, chunk, threads, draft)
         self._library = model.library
         config: c.Config = self._library.bitx_config_default()
@@ -162,11 +163,21 @@ class HostSession:
     def give(self, tokens: Sequence[int]) -> None:
         """Append tokens that are read before the next answer."""
         given = np.asarray(tokens, np.int32)
+        if given.size == 0:
+            raise TextError(
+                "an empty text has no token that an answer could follow", hint="give some text"
+            )
         status = self._library.bitx_generator_give(self._generator, given.ctypes.data, given.size)
+        if status == c.FULL:
+            raise TextError(
+                f"{given.size} tokens do not fit a context of {self.context} that holds "
+                f"{len(self.tokens)}",
+                hint="give less, or begin again; `run --shift` drops old ones",
+            )
         if status != c.OK:
             raise TextError(
                 f"{given.size} tokens cannot be read: {self.model.name(status)}",
-                hint="the context has room for fewer: give less, or begin again",
+                hint=f"tokens are 0 to {self.model.vocabulary - 1}, given between answers",
             )
 
     def shift(self, keep: int) -> None:
@@ -186,27 +197,37 @@ class HostSession:
         """
         answer = answer or Answer()
         asked = c.Answer(most_tokens=c.ALL if answer.most_tokens is None else answer.most_tokens)
-        kept = _fill(asked, answer)
-        mask = _fill_sampler(asked.sampler, sampler or self.model.sampler(), self.model.vocabulary)
+        failures: list[Exception] = []
+        kept = (
+            _fill(asked, answer),
+            _fill_sampler(
+                asked.sampler, sampler or self.model.sampler(), self.model.vocabulary, failures
+            ),
+        )
         status = self._library.bitx_generator_start(self._generator, ctypes.byref(asked))
         if status != c.OK:
             raise TextError(
                 f"this answer cannot begin: {self.model.name(status)}",
                 hint="temperature 0 or above, top-k 1 or more, top-p above 0 and at most 1, "
                 "min-p 0 to 1, repetition above 0; at most 8 stop tokens, and stop strings of 1 "
-                "to 128 bytes",
+                "to 128 bytes of UTF-8",
             )
-        return self._events((asked, kept, mask))
+        events = self._events((asked, kept), failures)
+        next(events)  # from here on, dropping it cancels the answer
+        return events
 
-    def _events(self, alive: object) -> Iterator[Event]:
+    def _events(self, alive: object, failures: Sequence[Exception]) -> Iterator[Event]:
         event = c.Event()
         ended = False
         try:
+            yield Prefill(0, 0)
             while not ended:
                 self.model.require(
                     self._library.bitx_generator_next(self._generator, ctypes.byref(event))
                 )
                 ended = event.kind == _END
+                if failures:
+                    raise failures[0]
                 yield _event(event, self.model)
         finally:
             if not ended:
@@ -259,7 +280,7 @@ def _event(event: c.Event, model: HostModel) -> Event:
 
 def _fill(asked: c.Answer, answer: Answer) -> object:
     """Write an answer's limits; return what must stay alive with it."""
-    stops = [text.encode() for text in answer.stop]
+    stops = [text.encode("utf-8", "surrogatepass") for text in answer.stop]
     views = (c.StringView * len(stops))(*(c.StringView(raw, len(raw)) for raw in stops))
     tokens = (ctypes.c_int32 * len(answer.stop_tokens))(*answer.stop_tokens)
     asked.stop_tokens, asked.stop_token_count = tokens, len(tokens)
@@ -271,8 +292,19 @@ def _fill(asked: c.Answer, answer: Answer) -> object:
     return stops, views, tokens
 
 
-def _fill_sampler(asked: c.Sampler, sampler: Sampler, vocabulary: int) -> object:
-    """Write how tokens are chosen; return what must stay alive with it."""
+def _fill_sampler(
+    asked: c.Sampler, sampler: Sampler, vocabulary: int, failures: list[Exception]
+) -> object:
+    """Write how tokens are chosen; return what must stay alive with it.
+
+    What a mask raises goes to `failures`: C cannot pass it on.
+    """
+    for name, bits in (("top_k", 32), ("window", 32), ("seed", 64)):
+        if not 0 <= getattr(sampler, name) < 1 << bits:
+            raise TextError(
+                f"{name} {getattr(sampler, name)} is not allowed",
+                hint=f"it is a whole number of {bits} bits, not below 0",
+            )
     for name in ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency",
                  "window", "seed"):  # fmt: skip
         setattr(asked, name, getattr(sampler, name))
@@ -283,10 +315,14 @@ def _fill_sampler(asked: c.Sampler, sampler: Sampler, vocabulary: int) -> object
     allows = sampler.mask
 
     def mask(_: int, history: int, count: int, allowed: int, __: int) -> None:
-        tokens = list((ctypes.c_int32 * count).from_address(history))
-        bits = np.packbits(np.asarray(allows(tokens), bool), bitorder="little")
         words = np.zeros(-(-vocabulary // 32) * 4, np.uint8)
-        words[: bits.size] = bits
+        try:
+            tokens = list((ctypes.c_int32 * count).from_address(history))
+            may = np.broadcast_to(np.asarray(allows(tokens), bool), (vocabulary,))
+            bits = np.packbits(may, bitorder="little")
+            words[: bits.size] = bits
+        except Exception as failure:
+            failures.append(failure)
         ctypes.memmove(allowed, words.ctypes.data, words.size)
 
     callback = c.TokenMask(mask)

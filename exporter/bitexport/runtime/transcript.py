@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitexport.errors import TextError
+from bitexport.errors import BundleError
 
 VERSION = 1
 _FLOATS = ("temperature", "top_p", "min_p", "repetition", "presence", "frequency")
@@ -39,23 +39,26 @@ def read_transcript(path: Path) -> Transcript:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TextError(f"{path}: {error.strerror}", hint="`run --record` writes one") from error
-    except ValueError as error:
-        raise TextError(f"{path}: not valid JSON: {error}", hint="record it again") from error
+        raise BundleError(f"{path}: {error.strerror}", hint="`run --record` writes one") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not valid JSON: {error}", hint="record it again") from error
     match facts:
         case {"transcript": 1, "model": str(), "prompt": [*prompt], "tokens": [*tokens],
               "sampler": dict() as sampler}:  # fmt: skip
             pass
         case _:
-            raise TextError(
+            raise BundleError(
                 f"{path}: not a transcript that this version understands",
                 hint="it has transcript 1, model, prompt, tokens and sampler (README)",
             )
     for token in (*prompt, *tokens):
         if not isinstance(token, int) or isinstance(token, bool) or token < 0:
-            raise TextError(f"{path}: `{token}` is not a token", hint="record it again")
+            raise BundleError(f"{path}: `{token}` is not a token", hint="record it again")
     if not prompt or not tokens:
-        raise TextError(f"{path}: holds no {'tokens' if prompt else 'prompt'}: nothing to prove")
+        raise BundleError(
+            f"{path}: holds no {'tokens' if prompt else 'prompt'}: there is nothing to prove",
+            hint="record an answer of at least one token",
+        )
     return Transcript(facts["model"], tuple(prompt), tuple(tokens), _numbers(path, sampler))
 
 
@@ -64,7 +67,7 @@ def _numbers(path: Path, sampler: Mapping[str, Any]) -> dict[str, float]:
         whole = name in _WHOLE and isinstance(value, int)
         real = name in _FLOATS and isinstance(value, int | float) and math.isfinite(value)
         if isinstance(value, bool) or not (whole or real):
-            raise TextError(
+            raise BundleError(
                 f"{path}: sampler: `{name}` = {value} means nothing",
                 hint=f"known are {', '.join((*_FLOATS, *_WHOLE))}",
             )

@@ -7,18 +7,25 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
 from bitexport.emit.manifest import DATA, Bundle
 from bitexport.errors import TextError
 from bitexport.runtime.emulated import EmulatedModel, emulated_model
-from bitexport.runtime.model import HostModel, Message, host_library
+from bitexport.runtime.model import (
+    HostModel,
+    Message,
+    host_library,
+    require_chat,
+    require_tokenizer,
+)
 from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill
 from bitexport.runtime.transcript import Transcript
 from bitexport.targets import Target
-from bitexport_ref.bitx import TOKENIZER, open_bitx
+from bitexport_ref.bitx import CHAT, TOKENIZER, open_bitx
+from bitexport_ref.sampler import kept_by_shift
 
 SAVES = "only the library on this machine saves and restores sessions"
 
@@ -81,6 +88,16 @@ class Voice(abc.ABC):
 
     def transcript(self, bundle: Bundle) -> Transcript:
         """Return what the last answer was chosen from and how."""
+        if not self.given or not self.chosen:
+            raise TextError(
+                "no token was chosen: there is nothing to record", hint="ask for an answer first"
+            )
+        if len(self.given) + len(self.chosen) > self.context + 1:
+            raise TextError(
+                "the last answer shifted its context: what its later tokens follow is no longer "
+                "what was given",
+                hint="record an answer that fits the context: fewer --tokens",
+            )
         return Transcript(
             bundle.manifest["files"][DATA], tuple(self.given), tuple(self.chosen), self.sampling()
         )
@@ -97,6 +114,10 @@ class Voice(abc.ABC):
     @abc.abstractmethod
     def shown(self) -> str:
         """Return the text of the tokens before the last answer."""
+
+    @abc.abstractmethod
+    def cancel(self) -> None:
+        """End the answer within one token; its last event comes all the same."""
 
     @abc.abstractmethod
     def save(self) -> bytes:
@@ -122,8 +143,7 @@ class NativeVoice(Voice):
         self.context = model.context
         self._model = model
         self._session = model.session(threads=threads, draft=draft)
-        chosen: dict[str, Any] = dict(self.options)
-        self._sampler = dataclasses.replace(model.sampler(), **chosen)
+        self._sampler = model.sampler(**self.options)
         self._in_chat = False
 
     @property
@@ -142,6 +162,10 @@ class NativeVoice(Voice):
             return ""
         return self._model.decode(self.given)
 
+    def cancel(self) -> None:
+        """End the answer."""
+        self._session.cancel()
+
     def save(self) -> bytes:
         """Return the session as a file has it."""
         return self._session.save()
@@ -153,8 +177,8 @@ class NativeVoice(Voice):
 
     def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
         tokens = self._tokens(turn)
-        if answer.keep is not None:
-            while len(self._session.tokens) + len(tokens) > self.context:
+        if answer.keep is not None and len(tokens) <= self.context:
+            while answer.keep < len(self._session.tokens) > self.context - len(tokens):
                 self._session.shift(answer.keep)
         self._session.give(tokens)
         self.given = self._session.tokens
@@ -175,19 +199,18 @@ class NativeVoice(Voice):
 
 
 class EmulatedVoice(Voice):
-    """A core under its emulator; every answer begins with the first word of the conversation."""
+    """A core under its emulator; every answer reads the conversation from its first token on."""
 
     def __init__(
-        self, model: EmulatedModel, context: int, sampler: Mapping[str, float], threads: int,
-        has_tokenizer: bool,
-    ) -> None:  # fmt: skip
+        self, model: EmulatedModel, bundle: Bundle, sampler: Mapping[str, float], threads: int
+    ) -> None:
         super().__init__(sampler)
-        self.place, self.context = model.core, context
+        self.place, self.context = model.core, int(bundle.manifest["model"]["context"])
         self._model = model
+        self._bundle = bundle
+        self._sections = {section.id for section in open_bitx(bundle.data).sections}
         self._words = ["--threads", str(threads)] if threads > 1 else []
-        self._messages: list[Message] = []
-        self._text = ""
-        self._has_tokenizer = has_tokenizer
+        self._tokens: list[int] = []
 
     @property
     def memory_bytes(self) -> int:
@@ -202,6 +225,14 @@ class EmulatedVoice(Voice):
         """Return the text of the tokens before the last answer."""
         return self._model.shown if self._has_tokenizer else ""
 
+    @property
+    def _has_tokenizer(self) -> bool:
+        return TOKENIZER in self._sections
+
+    def cancel(self) -> None:
+        """End the answer."""
+        self._model.cancel()
+
     def save(self) -> bytes:
         """Return the session as a file has it."""
         raise TextError(SAVES)
@@ -211,29 +242,26 @@ class EmulatedVoice(Voice):
         raise TextError(SAVES)
 
     def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
-        before = self._read
-        whole = self._whole(turn)
-        said = []
-        for event in self._model.answer(whole, self.options, answer, words=self._words):
-            if self._read == before:
+        if isinstance(turn, str):
+            require_tokenizer(self._bundle, has_tokenizer=self._has_tokenizer)
+        if _is_chat(turn):
+            require_chat(self._bundle, has_chat=CHAT in self._sections)
+        events = self._model.answer(
+            turn, self.options, dataclasses.replace(answer, continues=not _is_chat(turn)),
+            behind=self._tokens, words=self._words,
+        )  # fmt: skip
+        tokens: list[int] | None = None
+        for event in events:
+            if tokens is None:
                 self.given = list(self._model.given)
                 self._read += len(self.given)
-            said.append(event.text)
+                tokens = list(self.given)
+            if isinstance(event, Chosen):
+                if len(tokens) > self.context:  # only with `keep` does it go on
+                    tokens = kept_by_shift(tokens, answer.keep or 0)
+                tokens.append(event.token)
             yield event if self._has_tokenizer else _numbered(event)
-        if _is_chat(turn):
-            self._messages.append(Message("assistant", "".join(said)))
-        else:
-            self._text += "".join(said)
-
-    def _whole(self, turn: Turn) -> Turn:
-        """Return everything that was said, this turn last."""
-        if isinstance(turn, str):
-            self._text += turn
-            return self._text
-        if not _is_chat(turn):
-            return turn
-        self._messages += turn
-        return self._messages
+        self._tokens = tokens or self._tokens
 
 
 @contextlib.contextmanager
@@ -251,9 +279,7 @@ def emulated_voice(
 ) -> Iterator[EmulatedVoice]:
     """Give the voice of a bundle on a core of its target."""
     with emulated_model(bundle, target, core) as model:
-        context = int(bundle.manifest["model"]["context"])
-        has_tokenizer = TOKENIZER in {section.id for section in open_bitx(bundle.data).sections}
-        yield EmulatedVoice(model, context, sampler, threads, has_tokenizer)
+        yield EmulatedVoice(model, bundle, sampler, threads)
 
 
 def _is_chat(turn: Turn) -> TypeGuard[Sequence[Message]]:

@@ -18,6 +18,10 @@ HEADER = struct.Struct("<32I")
 RULE = 26
 BYTES = 256
 CODE_POINTS = 0x110000
+SURROGATES = 0xD800, 0xDFFF
+ASCII = 0x7F
+MOST_COMBINING = 254
+MOST_PROBES = 16  # for each slot, of the searches for all merges
 BLOCK = 256
 MOST_CLASSES, MOST_BLOCKS, MOST_STAGES, MOST_FIXED_TOKENS = 255, 4352, 8, 8
 WHITE_SPACE = 1
@@ -208,9 +212,15 @@ def read_tables(section: bytes, vocabulary: int) -> TokenizerTables:
         _check_increasing(what, [tokens[token] for token in table])
     texts = [tokens[token] for table in (added, added_normalized, exceptions) for token in table]
     _require(all(texts), "an added token or an exception is empty")
+    for token in (*added, *added_normalized):
+        _require(_is_utf8(tokens[token]), f"added token {token} is not UTF-8")
     control = token_flags[added_normalized] & TokenFlag.CONTROL
     _require(not control.any(), "a control token is normalized")
     _require(not np.any(merges == head.unknown), "a merge names the unknown token")
+    if head.token_ranks:
+        ranks = token_ranks[merges[:, 2]]
+        _require(np.all(ranks != NONE), "a merge has no rank")
+        _require(np.all(ranks[:-1] <= ranks[1:]), "the ranks of merges decrease")
     _check_points(characters, decompositions, compositions, combining)
     return TokenizerTables(
         kind=Kind(head.kind),
@@ -281,7 +291,12 @@ def _check_points(
 ) -> None:  # fmt: skip
     """Check code points, and the orders that searches among them rely on."""
     for table in (characters[:, 0], decompositions, compositions, combining[:, :2]):
-        _require(np.all(table < CODE_POINTS), "a code point is none")
+        is_one = (table < CODE_POINTS) & ((table < SURROGATES[0]) | (table > SURROGATES[1]))
+        _require(np.all(is_one), "a code point is no character")
+    for table in (decompositions[:, 0], compositions[:, 1], combining[:, 0]):
+        _require(np.all(table > ASCII), "ASCII has a part in a normal form")
+    kinds = combining[:, 2]
+    _require(np.all((kinds >= 1) & (kinds <= MOST_COMBINING)), "a combining class is none")
     _check_increasing("characters", characters[:, 0].tolist())
     _check_increasing("decompositions", decompositions[:, 0].tolist())
     _check_increasing("compositions", [(a, b) for a, b, _ in compositions.tolist()])
@@ -308,17 +323,29 @@ def _check_slots(merges: NDArray[Any], slots: NDArray[Any]) -> None:
     _require(sorted(used) == list(range(len(merges))), "slots do not hold every merge once")
     pairs = {(a, b) for a, b, _ in merges.tolist()}
     _require(len(pairs) == len(merges), "a pair is merged twice")
+    probes = 0
     for index, (a, b, _) in enumerate(merges.tolist()):
         at = slot_of(a, b, size)
+        probes += 1
         while slots[at] != index:
             _require(slots[at] != NONE, f"merge {index} is not where its hash says")
             at = (at + 1) % size
+            probes += 1
+    _require(probes <= MOST_PROBES * size, f"{probes} slots are looked at for all merges")
 
 
 def slot_of(a: int, b: int, size: int) -> int:
     """Return where the search for a merge of a and b begins among so many slots."""
     mixed = (a * 0x9E3779B1 ^ b * 0x85EBCA77) & 0xFFFFFFFF
     return (mixed ^ mixed >> 15) % size
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _stages(

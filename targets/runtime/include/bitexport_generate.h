@@ -125,10 +125,12 @@ void bitx_generator_reset(bitx_generator *generator);
 /* Appends tokens that are to be read before the next answer. */
 bitx_status bitx_generator_give(bitx_generator *generator, const int32_t *tokens, size_t count);
 
-/* Drops half of the tokens behind the first `keep`; the others are read again. */
+/* Drops half of the tokens behind the first `keep`; the others are read again.  Between answers;
+ * BITX_E_FULL if there are no more than `keep`. */
 bitx_status bitx_generator_shift(bitx_generator *generator, uint32_t keep);
 
-/* Begins an answer to what was given.  What `answer` points at must live until the answer ends. */
+/* Begins an answer to what was given, or again one that was cancelled or failed.  What `answer`
+ * points at must live until the answer ends. */
 bitx_status bitx_generator_start(bitx_generator *generator, const bitx_answer *answer);
 
 /* Does one chunk of reading or one step of choosing.  BITX_E_ARGUMENT behind the end event. */

@@ -1,15 +1,18 @@
 /* talk.c - text in, text out, on a core: for `bitexport run --core` and `verify --transcript`.
  *
  *     talk <model> [--isa <mask>] [--threads <n>] [--chunk <n>] [--context <n>]
- *          (--ids <1,2,3> | --text <hex> | <role>:<hex> ...) [--tokens <n>] [--draft <n>]
+ *          [--ids <1,2,3>] [--text <hex> | <role>:<hex> ...] [--tokens <n>] [--draft <n>]
  *          [--keep <n>] [--stop <hex>]... [--sampler <9 numbers with commas>]
+ *          [--resume <file>] [--saved 1]
  *
  * Linked in the place of runner.c.  <hex>: bytes of UTF-8, two digits each; `-` is none.  Roles:
- * system, user, assistant.  The sampler: temperature, top-p, min-p, repetition, presence and
- * frequency as the bits of floats, then top-k, each empty where the model's own is to stay; and
- * the low and the high word of the seed.  Prints:
+ * system, user, assistant.  Text and messages go on behind --ids, messages as behind an answer;
+ * with
+ * --keep, tokens before them are dropped until they fit.  The sampler: temperature, top-p, min-p,
+ * repetition, presence and frequency as the bits of floats, then top-k, each empty where the
+ * model's own is to stay; and the low and the high word of the seed.  Prints:
  *
- *     given <1,2,3>           the prompt in tokens
+ *     given <1,2,3>           every token before the answer
  *     shown <hex>             and as text
  *     sampler <9 numbers>     as above, all of them
  *     prefill <done> <total>
@@ -17,22 +20,24 @@
  *     ended <why> <n> <hex>   a bitx_end; the token that ended it, or -; the text held back
  *     status <n> <name>       something failed
  *     memory <bytes>          of session and generator
+ *     saved <hex>             with --saved: the hash at the end of the session, saved
  *     end
  */
 #include "runner_print.h"
 
 #include "bitexport_generate.h"
-#include "records.h"
+#include "generate/generator.h"
+#include "sha256.h"
 
-enum { MOST_MESSAGES = 32, MOST_STOPS = 4 };
+enum { MOST_MESSAGES = 48, MOST_STOPS = 8 };
 
 typedef struct wish {
-    const char *model, *ids, *text, *sampler;
+    const char *model, *ids, *text, *sampler, *resume;
     const char *content[MOST_MESSAGES];
     bitx_role role[MOST_MESSAGES];
     const char *stop[MOST_STOPS];
     size_t messages, stops;
-    uint32_t isa, threads, chunk, context, tokens, draft, keep;
+    uint32_t isa, threads, chunk, context, tokens, draft, keep, saved;
     int shifts;
 } wish;
 
@@ -107,11 +112,14 @@ static int take_option(wish *w, const char *word, const char *next)
     } const numbers[] = {{"--isa", &w->isa},       {"--threads", &w->threads},
                          {"--chunk", &w->chunk},   {"--context", &w->context},
                          {"--tokens", &w->tokens}, {"--draft", &w->draft},
-                         {"--keep", &w->keep}};
+                         {"--keep", &w->keep},     {"--saved", &w->saved}};
     struct {
         const char *name;
         const char **text;
-    } const texts[] = {{"--ids", &w->ids}, {"--text", &w->text}, {"--sampler", &w->sampler}};
+    } const texts[] = {{"--ids", &w->ids},
+                       {"--text", &w->text},
+                       {"--sampler", &w->sampler},
+                       {"--resume", &w->resume}};
 
     if (!*next) return 0;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -230,28 +238,32 @@ static bitx_status encode_chat(tokens *given, const bitx_model *model, const wis
         said[i].content = read_hex(w->content[i], &said[i].bytes);
         if (!said[i].content) return BITX_E_ARGUMENT;
     }
+    const bitx_role after = w->ids || w->resume ? BITX_ROLE_ASSISTANT : BITX_ROLE_START;
     bitx_status status = bitx_chat_of_model(&chat, model);
     if (status != BITX_OK) return status;
     status = bitx_chat_text(NULL, 0, &text.count, plain, MOST_MESSAGES, &text.plain_count, model,
-                            said, w->messages, BITX_ROLE_START, 1);
+                            said, w->messages, after, 1);
     if (status != BITX_OK && status != BITX_E_ROOM) return status;
     const size_t room = text.count;
     char *bytes = runner_allocate(room);
     if (!bytes) return BITX_E_ARENA;
     text.bytes = bytes;
     status = bitx_chat_text(bytes, room, &text.count, plain, MOST_MESSAGES, &text.plain_count,
-                            model, said, w->messages, BITX_ROLE_START, 1);
+                            model, said, w->messages, after, 1);
+    if (w->ids || w->resume) chat.encode_flags |= BITX_ENCODE_BARE;
     return status == BITX_OK ? encode(given, model, &text, chat.encode_flags) : status;
 }
 
+/* What comes behind --ids, or behind a session. */
 static bitx_status find_tokens(tokens *given, const bitx_model *model, const wish *w)
 {
     bitx_text text = {0};
-    if (w->ids) return read_ids(given, w->ids);
     if (w->messages) return encode_chat(given, model, w);
-    if (!w->text) return BITX_E_ARGUMENT;
+    const int goes_on = w->ids || w->resume;
+    if (!w->text) return goes_on ? BITX_OK : BITX_E_ARGUMENT;
     text.bytes = read_hex(w->text, &text.count);
-    return text.bytes ? encode(given, model, &text, 0) : BITX_E_ARGUMENT;
+    return text.bytes ? encode(given, model, &text, goes_on ? BITX_ENCODE_BARE : 0)
+                      : BITX_E_ARGUMENT;
 }
 
 /* ---- The answer ----------------------------------------------------------------------------- */
@@ -306,17 +318,56 @@ static bitx_status read_answer(bitx_answer *answer, const bitx_model *model, con
     return BITX_OK;
 }
 
-static void print_given(const tokens *given)
+static bitx_status give(bitx_generator *generator, const tokens *given)
 {
+    return given->count ? bitx_generator_give(generator, given->token, given->count) : BITX_OK;
+}
+
+/* Gives the tokens so far, and behind them the new ones. */
+static bitx_status give_both(bitx_generator *generator, const tokens *before, const tokens *given,
+                             const wish *w)
+{
+    const size_t context = generator->session->context;
+    bitx_status status = give(generator, before);
+    while (status == BITX_OK && w->shifts && given->count <= context &&
+           generator->count > w->keep && generator->count > context - given->count)
+        status = bitx_generator_shift(generator, w->keep);
+    return status == BITX_OK ? give(generator, given) : status;
+}
+
+static bitx_status restore(bitx_generator *generator, const char *file)
+{
+    size_t count = 0;
+    const void *bytes = runner_read(file, &count);
+    return bytes ? bitx_generator_restore(generator, bytes, count) : BITX_E_ARGUMENT;
+}
+
+static bitx_status print_saved(const bitx_generator *generator)
+{
+    const size_t count = bitx_generator_save_size(generator);
+    uint8_t *bytes = runner_allocate(count);
+    if (!bytes) return BITX_E_ARENA;
+    const bitx_status status = bitx_generator_save(generator, bytes, count);
+    print("saved ");
+    print_hex((const char *)bytes + count - BITX_SHA256_BYTES, BITX_SHA256_BYTES);
+    print("\n");
+    return status;
+}
+
+static void print_given(const bitx_generator *generator)
+{
+    uint32_t count;
+    const int32_t *token = bitx_generator_tokens(generator, &count);
     print("given ");
-    for (size_t i = 0; i < given->count; i++) {
+    if (count == 0) print("-");
+    for (uint32_t i = 0; i < count; i++) {
         if (i) print(",");
-        print_number((size_t)given->token[i]);
+        print_number((size_t)token[i]);
     }
     print("\n");
 }
 
-/* The prompt as the stream of its tokens has it. */
+/* The new tokens as their stream has them. */
 static bitx_status print_shown(const bitx_model *model, const tokens *given)
 {
     static bitx_stream stream;
@@ -380,7 +431,7 @@ static bitx_status talk(const bitx_model *model, const wish *w)
 {
     bitx_config config = bitx_config_default();
     bitx_generator *generator = NULL;
-    tokens given = {NULL, 0};
+    tokens before = {NULL, 0}, given = {NULL, 0};
     bitx_answer answer;
     bitx_event event = {.kind = BITX_EVENT_PREFILL};
 
@@ -393,13 +444,14 @@ static bitx_status talk(const bitx_model *model, const wish *w)
         config.parallel_for = runner_threads(w->threads, &config.parallel_context);
         if (!config.parallel_for) return BITX_E_ARGUMENT;
     }
-    bitx_status status = find_tokens(&given, model, w);
+    bitx_status status = w->ids ? read_ids(&before, w->ids) : BITX_OK;
+    if (status == BITX_OK) status = find_tokens(&given, model, w);
+    if (status == BITX_OK) status = open_generator(&generator, model, &config);
+    if (status == BITX_OK && w->resume) status = restore(generator, w->resume);
+    if (status == BITX_OK) status = give_both(generator, &before, &given, w);
     if (status != BITX_OK) return status;
-    print_given(&given);
-    status = print_shown(model, &given);
-    if (status != BITX_OK) return status;
-    status = open_generator(&generator, model, &config);
-    if (status == BITX_OK) status = bitx_generator_give(generator, given.token, given.count);
+    print_given(generator);
+    status = print_shown(model, w->text || w->messages ? &given : &before);
     if (status == BITX_OK) status = read_answer(&answer, model, w);
     if (status == BITX_OK) print_sampler(&answer.sampler);
     if (status == BITX_OK) status = bitx_generator_start(generator, &answer);
@@ -407,7 +459,8 @@ static bitx_status talk(const bitx_model *model, const wish *w)
         status = bitx_generator_next(generator, &event);
         if (status == BITX_OK) print_event(&event);
     }
-    return status == BITX_OK ? event.status : status;
+    if (status == BITX_OK) status = event.status;
+    return status == BITX_OK && w->saved ? print_saved(generator) : status;
 }
 
 int runner_run(int count, char **words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
 import os
 import shlex
 import shutil
@@ -313,6 +314,128 @@ def test_an_empty_prompt_is_exit_64(host_bundle: Bundle, said: Say) -> None:
     assert result.stdout == ""
 
 
+SAMPLED = [
+    "--temperature", "1.5", "--top-k", "20", "--top-p", "0.9", "--min-p", "0.01", "--repetition",
+    "1.1", "--presence", "0.1", "--frequency", "0.1", "--seed", str(1 << 40),
+]  # fmt: skip
+
+
+@pytest.fixture
+def record(host_bundle: Bundle, said: Say, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that records an answer, with some changes afterwards."""
+
+    def write(*words: object, **changes: Any) -> Path:
+        path = tmp_path / "transcript.json"
+        command = ["run", host_bundle.path, "Once upon", "-n", 9, *words, "--record", path]
+        result = said(*command)
+        assert result.exit_code == 0, result.output
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(facts | changes), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "words", [[], SAMPLED, [*SAMPLED, "--core", "native"], [*SAMPLED, "--draft", "4"]],
+    ids=["greedy", "sampled", "emulated", "drafted"],
+)  # fmt: skip
+def test_a_transcript_is_proven_in_one_pass(
+    words: list[str], host_bundle: Bundle, said: Say, record: Callable[..., Path]
+) -> None:
+    path = record(*words)
+    result = said("verify", host_bundle.path, "--transcript", path)
+    assert result.exit_code == 0, result.output
+    count = len(json.loads(path.read_text(encoding="utf-8"))["tokens"])
+    assert result.stdout == f"equal  {count} tokens behind 2, each as the reference chooses\n"
+    result = said("verify", host_bundle.path, "--transcript", path, "--json")
+    assert json.loads(result.stdout) == {"transcript": str(path), "tokens": count, "equal": True}
+
+
+def test_the_first_token_that_differs_is_named(
+    host_bundle: Bundle, refused: Refuse, said: Say, record: Callable[..., Path]
+) -> None:
+    tokens = json.loads(record(*SAMPLED).read_text(encoding="utf-8"))["tokens"]
+    assert len(tokens) > 5
+    other = (tokens[4] + 1) % 96
+    changed = [*tokens[:4], other, *((token + 1) % 96 for token in tokens[5:])]
+    path = record(*SAMPLED, tokens=changed)
+    words = ["verify", host_bundle.path, "--transcript", path]
+    says = f"token 4 of the answer is {other}; the reference chooses {tokens[4]} there"
+    refused(4, says, *words)
+    result = said(*words, "--json")
+    assert result.exit_code == 4
+    facts = json.loads(result.stdout)
+    assert (facts["equal"], facts["place"]) == (False, 4)
+    assert (facts["found"], facts["expected"]) == (other, tokens[4])
+
+
+def test_another_seed_is_another_transcript(
+    host_bundle: Bundle, refused: Refuse, record: Callable[..., Path]
+) -> None:
+    path = record(*SAMPLED)
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts["sampler"]["seed"] += 1
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    refused(4, "the reference chooses", "verify", host_bundle.path, "--transcript", path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"transcript": 2}, "not a transcript that this version understands"),
+        ({"prompt": "Once"}, "not a transcript that this version understands"),
+        ({"sampler": 7}, "not a transcript that this version understands"),
+        ({"prompt": []}, "holds no prompt"),
+        ({"tokens": []}, "holds no tokens"),
+        ({"tokens": [1.5]}, "`1.5` is not a token"),
+        ({"tokens": [True]}, "`True` is not a token"),
+        ({"tokens": [-1]}, "`-1` is not a token"),
+        ({"tokens": [96]}, "token 96 is outside the vocabulary of 96"),
+        ({"tokens": [3] * 64}, "2 and 64 tokens pass the context of 64"),
+        ({"model": "0" * 64}, "recorded with another model.bitx"),
+        ({"sampler": {"temprature": 1}}, "`temprature` = 1 means nothing"),
+        ({"sampler": {"temperature": "1"}}, "`temperature` = 1 means nothing"),
+        ({"sampler": {"temperature": math.nan}}, "`temperature` = nan means nothing"),
+        ({"sampler": {"temperature": -1}}, "temperature -1 is not allowed"),
+        ({"sampler": {"top_k": 0}}, "top-k 0 is not allowed"),
+        ({"sampler": {"seed": 1.5}}, "`seed` = 1.5 means nothing"),
+        ({"sampler": {"window": -1}}, "window -1 is not allowed"),
+    ],
+    ids=str,
+)
+def test_what_is_no_transcript_is_refused_and_the_field_named(
+    changes: dict[str, Any], says: str, host_bundle: Bundle, refused: Refuse,
+    record: Callable[..., Path],
+) -> None:  # fmt: skip
+    path = record(**changes)
+    result = refused(1, says, "verify", host_bundle.path, "--transcript", path)
+    assert str(path) in result.stderr
+
+
+def test_a_transcript_that_cannot_be_read_is_refused(
+    host_bundle: Bundle, refused: Refuse, tmp_path: Path
+) -> None:
+    path = tmp_path / "transcript.json"
+    words = ["verify", host_bundle.path, "--transcript", path]
+    refused(1, f"{path}: No such file", *words)
+    path.write_bytes(b"\xff{")
+    refused(1, f"{path}: not valid JSON", *words)
+    path.write_text("[" * 100000, encoding="utf-8")
+    refused(1, f"{path}: not valid JSON", *words)
+
+
+def test_an_answer_that_shifted_its_context_is_not_recorded(
+    host_bundle: Bundle, refused: Refuse, said: Say, tmp_path: Path
+) -> None:
+    path = tmp_path / "transcript.json"
+    words = ["run", host_bundle.path, "Once upon", "-n", 70, "--shift", 1, "--record", path]
+    result = said(*words)
+    assert result.exit_code == 64
+    assert "the last answer shifted its context" in result.stderr
+    assert not path.exists()
+
+
 AGAINST = ["--against", "transformers", "--checkpoint", "x", "--text", "y"]
 
 
@@ -329,6 +452,9 @@ AGAINST = ["--against", "transformers", "--checkpoint", "x", "--text", "y"]
         (["--replay", "x", "--ids", "1"], "--replay has no use for --ids"),
         (["--replay", "x", "-n", "1", "--quick"], "--replay has no use for -n, --quick"),
         (["--replay", "x", "--core", "native"], "--replay has no use for --core"),
+        (["--transcript", "x", "--core", "native"], "--transcript has no use for --core"),
+        (["--replay", "x", "--transcript", "x"], "--replay has no use for --transcript"),
+        ([*AGAINST, "--transcript", "x"], "--against has no use for --transcript"),
         (["--prompt", "Once", "--ids", "1"], "both say what to run"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",

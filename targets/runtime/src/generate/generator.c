@@ -93,9 +93,8 @@ bitx_status bitx_generator_give(bitx_generator *generator, const int32_t *tokens
     return BITX_OK;
 }
 
-bitx_status bitx_generator_shift(bitx_generator *generator, uint32_t keep)
+static bitx_status shift(bitx_generator *generator, uint32_t keep)
 {
-    if (!generator || generator->shown != generator->count) return BITX_E_ARGUMENT;
     const uint32_t rest = generator->count > keep ? generator->count - keep : 0;
     const uint32_t stays = rest / 2;
     if (rest == 0) return BITX_E_FULL;
@@ -105,6 +104,12 @@ bitx_status bitx_generator_shift(bitx_generator *generator, uint32_t keep)
     generator->logits = NULL;
     bitx_session_reset(generator->session);
     return BITX_OK;
+}
+
+bitx_status bitx_generator_shift(bitx_generator *generator, uint32_t keep)
+{
+    if (!generator || generator->phase != BITX_IDLE) return BITX_E_ARGUMENT;
+    return shift(generator, keep);
 }
 
 /* ---- An answer --------------------------------------------------------------------------------
@@ -173,19 +178,22 @@ void bitx_generator_cancel(bitx_generator *generator)
     __atomic_store_n(&generator->cancelled, 1, __ATOMIC_RELAXED);
 }
 
-/* Forgets what was chosen and not shown: it is as if it had never been. */
-static void drop_unshown(bitx_generator *generator)
+/* Forgets what was chosen and not shown: it is as if it had never been.  Behind an answer that did
+ * not come to an end of its own another one may begin at once: its last token is read again. */
+static void drop_unshown(bitx_generator *generator, bitx_end why)
 {
     bitx_session *session = generator->session;
     generator->count = generator->shown;
-    if (session->position > generator->count) session->position = generator->count;
+    const int again = why == BITX_END_CANCELLED || why == BITX_END_ERROR;
+    const uint32_t most = again && generator->count ? generator->count - 1 : generator->count;
+    if (session->position > most) session->position = most;
     generator->logits = NULL;
 }
 
 static bitx_status end(bitx_generator *generator, bitx_event *event, bitx_end why,
                        bitx_status status)
 {
-    drop_unshown(generator);
+    drop_unshown(generator, why);
     generator->phase = BITX_IDLE;
     event->kind = BITX_EVENT_END;
     event->end = why;
@@ -293,7 +301,7 @@ static bitx_status go_on(bitx_generator *generator, bitx_event *event)
     if (generator->shown == generator->count && !generator->logits) {
         if (session->position == session->context) {
             if (generator->answer.when_full == BITX_WHEN_FULL_STOP ||
-                bitx_generator_shift(generator, generator->answer.keep) != BITX_OK)
+                shift(generator, generator->answer.keep) != BITX_OK)
                 return end(generator, event, BITX_END_FULL, BITX_OK);
         }
         if (pending(generator) > 1) return read_chunk(generator, event);
