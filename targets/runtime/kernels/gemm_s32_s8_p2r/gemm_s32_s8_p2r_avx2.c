@@ -1,5 +1,5 @@
-/* gemm_s32_s8_p2r_avx2.c - x86-64 with AVX2: weights of two tiles are unpacked once for all
- * columns, which then come in pairs. */
+/* gemm_s32_s8_p2r_avx2.c - x86-64 with AVX2: weights of up to four tiles that lie below each other
+ * are unpacked once for all columns, each of which then has the registers to itself. */
 #include "gemm_s32_s8_p2r.h"
 
 #if !defined(__AVX2__)
@@ -7,165 +7,164 @@
 #endif
 #include <immintrin.h>
 
-/* NARROW steps of 4 columns at most are summed in int16: 32 * 2 * 3 * 128 < 2^15.  BLOCK steps are
- * unpacked at a time, 16 KiB. */
-enum { NARROW = 32, BLOCK = 4 * NARROW, BLOCK_COLUMNS = 4 * BLOCK, PANEL = 32 };
+/* Tiles, and their steps of 4 columns, that are unpacked at a time: 15 KiB. */
+enum { TILES = 4, ROWS = 16 * TILES, STEPS = 60, BLOCK = 4 * STEPS };
 
-/* A vector for each field of a byte; the upper half is of the second tile.  As codes: w + 1 in
- * fields 0 to 2, w + 2 in field 3, all from 0 to 3. */
-typedef struct fields {
-    __m256i f0, f1, f2, f3;
-} fields;
+/* Eight rows each; as weights, by 4 columns. */
+typedef struct tile {
+    __m256i top, end;
+} tile;
 
-/* A pair of tiles that lie below each other; of a last tile without a second, twice the same. */
-typedef struct tile_pair {
-    const uint8_t *first, *second;
-    int has_second;
-} tile_pair;
+/* Sums of a tile, two for each row.  They have the type of their elements: as __m256i, GCC 12
+ * copies them in every step. */
+typedef struct tile_sums {
+    __v16hi top, end;
+} tile_sums;
 
-static inline __m128i load_four(const void *four)
+/* One tile of a step, then the next: only those that there are.  Weights are from -2 to 2. */
+typedef struct block {
+    tile weights[STEPS * TILES];
+    tile_sums begin[TILES];
+} block;
+
+static inline __m256i load_32(const void *bytes)
 {
-    return _mm_loadu_si128((const __m128i *)four);
+    return _mm256_loadu_si256((const __m256i *)bytes);
 }
 
-static inline fields unpack(const uint8_t *first, const uint8_t *second)
+static inline __m128i load_16(const void *bytes)
 {
-    const __m256i low2 = _mm256_set1_epi8(3);
-    const __m256i b =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(load_four(first)), load_four(second), 1);
-    return (fields){
-        _mm256_and_si256(b, low2), _mm256_and_si256(_mm256_srli_epi16(b, 2), low2),
-        _mm256_and_si256(_mm256_srli_epi16(b, 4), low2),
-        _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(b, 6), low2), _mm256_set1_epi8(2))};
+    return _mm_loadu_si128((const __m128i *)bytes);
 }
 
-static void unpack_block(fields *codes, const tile_pair *tiles, size_t column, size_t steps)
+/* What is multiplied next; behind the end of all, that does no harm. */
+static inline void prefetch(const void *bytes, size_t count)
 {
-    for (size_t i = 0; i < steps; i++)
-        codes[i] = unpack(tiles->first + 4 * column + 16 * i, tiles->second + 4 * column + 16 * i);
+    for (size_t i = 0; i < count; i += 64)
+        _mm_prefetch((const char *)bytes + i, _MM_HINT_T0);
 }
 
-/* A sum has the type of its elements: as __m256i, GCC 12 copies it in every step. */
-static inline __v16hi add_product(__v16hi sum, __m256i codes, __m256i x)
+/* By four bits of a byte: the low half gets its first field, the high half its second. */
+static inline tile unpack(const uint8_t *w)
 {
-    return (__v16hi)_mm256_add_epi16((__m256i)sum, _mm256_maddubs_epi16(codes, x));
+    const __m256i fields01 =
+        _mm256_setr_epi8(-1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, /* and field 1: */
+                         -1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2);
+    const __m256i fields23 =
+        _mm256_setr_epi8(-1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, /* and field 3: */
+                         0, 0, 0, 0, 1, 1, 1, 1, -2, -2, -2, -2, -1, -1, -1, -1);
+    const __m256i low4 = _mm256_set1_epi8(15);
+    const __m256i b = _mm256_broadcastsi128_si256(load_16(w));
+    return (tile){_mm256_shuffle_epi8(fields01, _mm256_and_si256(b, low4)),
+                  _mm256_shuffle_epi8(fields23, _mm256_and_si256(_mm256_srli_epi16(b, 4), low4))};
 }
 
-static inline __m256i widen(__m256i sum, __v16hi narrow)
+static inline __v32qi add_weights(__v32qi sum, __m256i w)
 {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16((__m256i)narrow, _mm256_set1_epi16(1)));
+    return (__v32qi)_mm256_add_epi8((__m256i)sum, w);
+}
+
+/* -128 times pairs of w, sums of STEPS weights at most: 128 * 2 * 2 * 60 < 2^15. */
+static inline __v16hi negative_excess(__v32qi w)
+{
+    const __m256i excess = _mm256_maddubs_epi16(_mm256_set1_epi8(-128), (__m256i)w);
+    return (__v16hi)_mm256_sub_epi16(_mm256_setzero_si256(), excess);
+}
+
+/* Returns what the sums of x + 128 begin with, to be those of x.  next: what is unpacked after it.
+ */
+static tile_sums unpack_steps(tile *to, const uint8_t *w, size_t steps, size_t tiles,
+                              const uint8_t *next)
+{
+    __v32qi top = {0}, end = {0};
+    prefetch(next, 4 * BLOCK);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < steps; i++, w += 16, to += tiles) {
+        const tile t = unpack(w);
+        *to = t;
+        top = add_weights(top, t.top);
+        end = add_weights(end, t.end);
+    }
+    return (tile_sums){negative_excess(top), negative_excess(end)};
+}
+
+/* x + 128, which is unsigned.  k: a multiple of 16. */
+static inline void add_128(uint8_t *to, const int8_t *x, size_t k)
+{
+    const __m256i low = _mm256_set1_epi8(-128);
+    size_t i = 0;
+    for (; i + 32 <= k; i += 32)
+        _mm256_storeu_si256((__m256i *)(void *)(to + i), _mm256_xor_si256(load_32(x + i), low));
+    if (i < k)
+        _mm_storeu_si128((__m128i *)(void *)(to + i),
+                         _mm_xor_si128(load_16(x + i), _mm256_castsi256_si128(low)));
 }
 
 /* The same four columns for every row. */
-static inline __m256i spread(const int8_t *x)
+static inline __m256i spread(const uint8_t *x)
 {
     int32_t four;
     __builtin_memcpy(&four, x, sizeof four);
     return _mm256_set1_epi32(four);
 }
 
-static inline __m256i load_sum(const int32_t *y, int has_second)
+/* A pair of products is at most 2 * 2 * 255.  A sum may wrap meanwhile; in the end it is that of x,
+ * and right: 60 * 2 * 2 * 128 < 2^15. */
+static inline __v16hi add_product(__v16hi sum, __m256i x, __m256i w)
 {
-    const __m128i first = load_four(y);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(first),
-                                   has_second ? load_four(y + 16) : first, 1);
+    return (__v16hi)_mm256_add_epi16((__m256i)sum, _mm256_maddubs_epi16(x, w));
 }
 
-static inline void store_sum(int32_t *y, __m256i sum, int has_second)
+static inline void add_tile(tile_sums *s, __m256i x, const tile *w)
 {
-    _mm_storeu_si128((__m128i *)(void *)y, _mm256_castsi256_si128(sum));
-    if (has_second) _mm_storeu_si128((__m128i *)(void *)(y + 16), _mm256_extracti128_si256(sum, 1));
+    s->top = add_product(s->top, x, w->top);
+    s->end = add_product(s->end, x, w->end);
 }
 
-static fields load_sums(const int32_t *y, int has_second)
+static inline void widen(int32_t *y, __v16hi sum, int is_first)
 {
-    return (fields){load_sum(y, has_second), load_sum(y + 4, has_second),
-                    load_sum(y + 8, has_second), load_sum(y + 12, has_second)};
+    const __m256i wide = _mm256_madd_epi16((__m256i)sum, _mm256_set1_epi16(1));
+    _mm256_storeu_si256((__m256i *)(void *)y, is_first ? wide : _mm256_add_epi32(wide, load_32(y)));
 }
 
-static void store_sums(int32_t *y, const fields *sums, int has_second)
+static inline void widen_tile(int32_t *y, const tile_sums *s, int is_first)
 {
-    store_sum(y, sums->f0, has_second);
-    store_sum(y + 4, sums->f1, has_second);
-    store_sum(y + 8, sums->f2, has_second);
-    store_sum(y + 12, sums->f3, has_second);
+    widen(y, s->top, is_first);
+    widen(y + 8, s->end, is_first);
 }
 
-/* Sums begin with what the codes have too much. */
-static fields begin_sums(int32_t x_sum)
+/* x: of x + 128.  tiles: a constant, for which this is compiled. */
+__attribute__((always_inline)) static inline void
+multiply(int32_t *y, const uint8_t *x, const block *w, size_t k, size_t tiles, int is_first)
 {
-    const __m256i once = _mm256_set1_epi32(-x_sum);
-    return (fields){once, once, once, _mm256_add_epi32(once, once)};
+    const tile *t = w->weights;
+    tile_sums s0 = w->begin[0], s1 = w->begin[1], s2 = w->begin[2], s3 = w->begin[3];
+    /* A step at a time: in a sum of several steps GCC 12 adds the products first, and spills. */
+#pragma GCC unroll 4
+    for (size_t i = 0; i < k / 4; i++, t += tiles) {
+        const __m256i four = spread(x + 4 * i);
+        add_tile(&s0, four, t);
+        if (tiles > 1) add_tile(&s1, four, t + 1);
+        if (tiles > 2) add_tile(&s2, four, t + 2);
+        if (tiles > 3) add_tile(&s3, four, t + 3);
+    }
+    widen_tile(y, &s0, is_first);
+    if (tiles > 1) widen_tile(y + 16, &s1, is_first);
+    if (tiles > 2) widen_tile(y + 32, &s2, is_first);
+    if (tiles > 3) widen_tile(y + 48, &s3, is_first);
 }
 
-/* At least one step, NARROW at most. */
-static inline void add_steps(fields *a, fields *b, const int8_t *xa, const int8_t *xb,
-                             const fields *codes, size_t steps)
+/* Not inlined: GCC 12 would keep constants of the caller in registers, and sums on the stack. */
+__attribute__((noinline)) static void multiply_column(int32_t *y, const int8_t *x, const block *w,
+                                                      size_t k, size_t tiles, int is_first)
 {
-    const fields *const end = codes + steps;
-    const __v16hi zero = {0};
-    __v16hi a0 = zero, a1 = zero, a2 = zero, a3 = zero, b0 = zero, b1 = zero, b2 = zero, b3 = zero;
-    do {
-        const __m256i by_a = spread(xa), by_b = spread(xb);
-        a0 = add_product(a0, codes->f0, by_a);
-        b0 = add_product(b0, codes->f0, by_b);
-        a1 = add_product(a1, codes->f1, by_a);
-        b1 = add_product(b1, codes->f1, by_b);
-        a2 = add_product(a2, codes->f2, by_a);
-        b2 = add_product(b2, codes->f2, by_b);
-        a3 = add_product(a3, codes->f3, by_a);
-        b3 = add_product(b3, codes->f3, by_b);
-        xa += 4;
-        xb += 4;
-    } while (++codes < end);
-    *a = (fields){widen(a->f0, a0), widen(a->f1, a1), widen(a->f2, a2), widen(a->f3, a3)};
-    *b = (fields){widen(b->f0, b0), widen(b->f1, b1), widen(b->f2, b2), widen(b->f3, b3)};
-}
-
-static void add_block(fields *a, fields *b, const int8_t *xa, const int8_t *xb, const fields *codes,
-                      size_t steps)
-{
-    for (size_t i = 0; i < steps; i += NARROW)
-        add_steps(a, b, xa + 4 * i, xb + 4 * i, codes + i, steps - i < NARROW ? steps - i : NARROW);
-}
-
-/* Of x + 128, which is unsigned, in four parts. */
-static inline __m256i add_parts(__m256i sum, __m256i x)
-{
-    const __m256i above_zero = _mm256_xor_si256(x, _mm256_set1_epi8(-128));
-    return _mm256_add_epi32(sum, _mm256_sad_epu8(above_zero, _mm256_setzero_si256()));
-}
-
-static int32_t sum_of(const int8_t *x, size_t k)
-{
-    const __m256i none = _mm256_set1_epi8(-128);
-    __m256i parts = _mm256_setzero_si256();
-    size_t i = 0;
-    for (; i + 32 <= k; i += 32)
-        parts = add_parts(parts, _mm256_loadu_si256((const __m256i *)(const void *)(x + i)));
-    if (i < k) parts = add_parts(parts, _mm256_inserti128_si256(none, load_four(x + i), 0));
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(parts), _mm256_extracti128_si256(parts, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    return _mm_cvtsi128_si32(sum) - 128 * (int32_t)k;
-}
-
-/* Two tiles times a panel of columns; an odd last column goes with itself. */
-static void multiply(int32_t *y, size_t y_stride, const int8_t *x, size_t x_stride, size_t columns,
-                     const int32_t *x_sum, const tile_pair *tiles, size_t k)
-{
-    fields codes[BLOCK];
-    for (size_t i = 0; i < k; i += BLOCK_COLUMNS) {
-        const size_t steps = (k - i < BLOCK_COLUMNS ? k - i : BLOCK_COLUMNS) / 4;
-        unpack_block(codes, tiles, i, steps);
-        for (size_t t = 0; t < columns; t += 2) {
-            const size_t u = t + 1 < columns ? t + 1 : t;
-            int32_t *const ya = y + t * y_stride, *const yb = y + u * y_stride;
-            fields a = i ? load_sums(ya, tiles->has_second) : begin_sums(x_sum[t]);
-            fields b = i ? load_sums(yb, tiles->has_second) : begin_sums(x_sum[u]);
-            add_block(&a, &b, x + t * x_stride + i, x + u * x_stride + i, codes, steps);
-            store_sums(ya, &a, tiles->has_second);
-            store_sums(yb, &b, tiles->has_second);
-        }
+    _Alignas(32) uint8_t above_zero[BLOCK];
+    add_128(above_zero, x, k);
+    switch (tiles) {
+    case 1:  multiply(y, above_zero, w, k, 1, is_first); break;
+    case 2:  multiply(y, above_zero, w, k, 2, is_first); break;
+    case 3:  multiply(y, above_zero, w, k, 3, is_first); break;
+    default: multiply(y, above_zero, w, k, TILES, is_first); break;
     }
 }
 
@@ -173,16 +172,21 @@ void bitx_gemm_s32_s8_p2r_avx2(int32_t *restrict y, size_t y_stride, const int8_
                                size_t x_stride, size_t columns, const uint8_t *restrict w, size_t n,
                                size_t k, size_t stride)
 {
-    for (size_t t = 0; t < columns; t += PANEL, y += PANEL * y_stride, x += PANEL * x_stride) {
-        const size_t width = columns - t < PANEL ? columns - t : PANEL;
-        int32_t x_sum[PANEL];
-        for (size_t i = 0; i < width; i++)
-            x_sum[i] = sum_of(x + i * x_stride, k);
-        for (size_t row = 0; row < n; row += 32) {
-            const uint8_t *first = w + row / 16 * stride;
-            const int has_second = row + 16 < n;
-            const tile_pair tiles = {first, has_second ? first + stride : first, has_second};
-            multiply(y + row, y_stride, x, x_stride, width, x_sum, &tiles, k);
+    for (size_t row = 0; row < n; row += ROWS, w += TILES * stride) {
+        const size_t tiles = (n - row < ROWS ? n - row : ROWS) / 16;
+        for (size_t i = 0; i < k; i += BLOCK) {
+            const size_t width = k - i < BLOCK ? k - i : BLOCK;
+            block unpacked;
+            const uint8_t *const from = w + 4 * i;
+            const uint8_t *const next = i + BLOCK < k ? from + 4 * BLOCK : w + TILES * stride;
+            for (size_t t = 0; t < tiles; t++)
+                unpacked.begin[t] = unpack_steps(unpacked.weights + t, from + t * stride, width / 4,
+                                                 tiles, next + t * stride);
+            for (size_t t = 0; t < columns; t++) {
+                prefetch(x + (t + 1) * x_stride + i, BLOCK);
+                multiply_column(y + t * y_stride + row, x + t * x_stride + i, &unpacked, width,
+                                tiles, i == 0);
+            }
         }
     }
 }
