@@ -15,8 +15,9 @@ from bitexport.emit.bitx import CHAT, GENERATION, TOKENIZER
 from bitexport.errors import CheckpointError, MismatchError
 from bitexport.models.parts.facts import Facts
 from bitexport.tokenizer.chat_section import chat_section, stop_tokens_of
-from bitexport.tokenizer.chat_template import compile_chat
+from bitexport.tokenizer.confined import compile_confined
 from bitexport.tokenizer.description import Description
+from bitexport.tokenizer.find import GENERATION as GENERATION_FILE
 from bitexport.tokenizer.find import (
     find_description,
     find_generation,
@@ -69,7 +70,7 @@ def text_sections(
     if wanted.chat_template is not None:
         template = read_template(wanted.chat_template)
     if template is not None and wanted.depth == "chat":
-        chat = compile_chat(template, find_special_tokens(origin, checkpoint.metadata))
+        chat = compile_confined(template, find_special_tokens(origin, checkpoint.metadata))
         for remark in chat.remarks:
             say(f"chat: {remark}")
         stops = [*stop_tokens_of(chat, description), *_ends(generation or {}, facts, description)]
@@ -82,6 +83,10 @@ def _ends(generation: Mapping[str, Any], facts: Facts, description: Description)
     """Return the tokens that end a text by generation_config.json and not by config.json."""
     said = generation.get("eos_token_id")
     ends = said if isinstance(said, list) else [] if said is None else [said]
+    if not all(type(end) is int for end in ends):
+        raise CheckpointError(
+            f"{GENERATION_FILE}: `eos_token_id` is {said!r}", hint="a token or a list is asked"
+        )
     return [end for end in ends if end in description.tokens and end not in facts.eos]
 
 

@@ -101,6 +101,7 @@ class HostSession:
     def __init__(
         self, model: HostModel, context: int, chunk: int, threads: int, draft: int
     ) -> None:
+        self._pool, self._closed = None, False
         self.model = model
         self.context = context
         self._settings = (context, chunk, threads, draft)
@@ -133,18 +134,25 @@ class HostSession:
         model.require(self._library.bitx_generator_size(ctypes.byref(size), here, context))
         self._memory = block(size.value)
         self.memory_bytes = self.arena_bytes + size.value
-        self._generator = ctypes.c_void_p()
+        self._opened = ctypes.c_void_p()
         model.require(
             self._library.bitx_generator_open(
-                ctypes.byref(self._generator), self._session, self._memory.ctypes.data, size.value
+                ctypes.byref(self._opened), self._session, self._memory.ctypes.data, size.value
             )
         )
 
     def close(self) -> None:
         """Stop the threads; the session is of no use afterwards."""
+        self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
             self._library.bitx_threads_stop(pool)
+
+    @property
+    def _generator(self) -> ctypes.c_void_p:
+        if self._closed:
+            raise BitexportError("the session is closed", hint="make another of the model")
+        return self._opened
 
     def __del__(self) -> None:
         self.close()
@@ -230,7 +238,7 @@ class HostSession:
                     raise failures[0]
                 yield _event(event, self.model)
         finally:
-            if not ended:
+            if not (ended or self._closed):
                 self.cancel()
                 self._library.bitx_generator_next(self._generator, ctypes.byref(event))
             del alive

@@ -41,7 +41,10 @@ def numbered_merges(
     """Return (a, b, token) by rank; of two ranks of a pair the later counts."""
     found: dict[tuple[int, int], int] = {}
     for merge in merges:
-        first, second = merge.split(" ") if isinstance(merge, str) else merge
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if len(parts) != 2:  # noqa: PLR2004
+            damaged(f"has the merge `{merge}`, which is not of two tokens")
+        first, second = parts
         for token in (first, second, first + second):
             if token not in vocabulary:
                 damaged(f"merges `{first}` and `{second}`, but has no token `{token}`")

@@ -127,9 +127,11 @@ class _Compiler:
                 for node in self.environment.parse(template).find_all(jinja2.nodes.Const)
                 if isinstance(node.value, str)
             }
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, SyntaxError, ValueError, RecursionError,
+                MemoryError) as error:  # fmt: skip
             raise CheckpointError(
-                f"the chat template is no Jinja template: {error}", hint=WAY_OUT
+                f"the chat template is no Jinja template: {str(error) or type(error).__name__}",
+                hint=WAY_OUT,
             ) from None
         self.remarks: list[str] = []
         self.segments: dict[Pair, str] = {}
@@ -147,8 +149,8 @@ class _Compiler:
                 add_generation_prompt=conversation.end == GENERATE, **self.tokens,
             )  # fmt: skip
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError,
-                AttributeError) as error:  # fmt: skip
-            self.why = str(error)
+                AttributeError, RecursionError, MemoryError) as error:  # fmt: skip
+            self.why = str(error) or type(error).__name__
             return None
 
     def chat(self) -> Chat:
@@ -173,6 +175,13 @@ class _Compiler:
                 self.segments, self.stripped = before
                 self.remarks.append(f"no form on a device for {names}: {error}")
         self._probe()
+        for pair, text in self.segments.items():
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise CheckpointError(
+                    f"the chat template writes half a surrogate pair, which is no text, for "
+                    f"`{pair[1]}` after `{pair[0]}`",
+                    hint=WAY_OUT,
+                )
         return Chat(dict(self.segments), self.stripped, tuple(self.remarks))
 
     def _widen(self, segments: dict[Pair, str], fresh: Sequence[Pair]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,9 @@ def find_template(folder: Path, metadata: Mapping[str, Any]) -> str | None:
         return read_template(path)
     said = read_config(folder).get("chat_template", metadata.get("tokenizer.chat_template"))
     if isinstance(said, list):
-        named = {each.get("name"): each.get("template") for each in said if isinstance(each, dict)}
-        said = named.get("default")
+        templates = [each for each in said if isinstance(each, dict)]
+        named = [each.get("template") for each in templates if each.get("name") == "default"]
+        said = named[-1] if named else None
     return said if isinstance(said, str) else None
 
 
@@ -62,10 +63,11 @@ def find_special_tokens(folder: Path, metadata: Mapping[str, Any]) -> dict[str, 
     """Return the tokens that a chat template may call by name: `bos_token` and the like."""
     found: dict[str, str] = {}
     texts = metadata.get("tokenizer.ggml.tokens", ())
+    texts = texts if isinstance(texts, Sequence) else ()
     for name in ("bos", "eos"):
         token = metadata.get(f"tokenizer.ggml.{name}_token_id")
-        if token is not None and 0 <= int(token) < len(texts):
-            found[f"{name}_token"] = str(texts[int(token)])
+        if type(token) is int and 0 <= token < len(texts):
+            found[f"{name}_token"] = str(texts[token])
     for name, said in read_config(folder).items():
         text = said.get("content") if isinstance(said, dict) else said
         if name.endswith("_token") and isinstance(text, str):

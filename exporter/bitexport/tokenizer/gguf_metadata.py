@@ -110,9 +110,9 @@ def _fixed_tokens(
     for side, default in (("bos", begins), ("eos", False)):
         token = metadata.get(f"tokenizer.ggml.{side}_token_id")
         wanted = metadata.get(f"tokenizer.ggml.add_{side}_token", default and token is not None)
-        if wanted and token is None:
+        if wanted and not isinstance(token, int):
             damaged(f"adds a token to texts (`add_{side}_token`) and does not say which")
-        sides.append((int(token),) if wanted and token is not None else ())
+        sides.append((token,) if wanted and isinstance(token, int) else ())
     return sides[0], sides[1]
 
 

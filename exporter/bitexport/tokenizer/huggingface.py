@@ -340,6 +340,7 @@ def _added(
         content = entry["content"]
         if not content:
             continue
+        content.encode()  # half a surrogate pair is a ValueError
         if entry.get("single_word"):
             refuse(f"finds its added token `{content}` as a single word only")
         if vocabulary.get(content, entry["id"]) != entry["id"] or content in found:

@@ -15,7 +15,7 @@ from bitexport.tokenizer.characters import CODE_POINTS, UNICODE, white_space
 from bitexport.tokenizer.description import MARK, Added, Description, Kind, Pattern, Tail
 from bitexport.tokenizer.merging import Merges, merged
 from bitexport.tokenizer.normal_forms import NormalForms, normal_forms
-from bitexport.tokenizer.refusal import WAY_OUT, refuse
+from bitexport.tokenizer.refusal import WAY_OUT, damaged, refuse
 
 NONE = 0xFFFFFFFF
 HEADER_FIELDS = 32
@@ -96,6 +96,12 @@ def tokenizer_section(description: Description, vocabulary: int) -> bytes:
 
 def _check(description: Description) -> None:
     """Refuse what the tables could hold and no device would read."""
+    known = {*description.tokens, *(added.token for added in description.added)}
+    if min(known, default=0) < 0:
+        damaged(f"has a token with the number {min(known)}")
+    for token in (*description.prefix_tokens, *description.suffix_tokens):
+        if token not in known:
+            damaged(f"puts the token {token} before or behind a text and has no such token")
     for added in description.added:
         if added.control and added.normalized:
             refuse(f"looks for its control token `{added.content}` in normalized text")
@@ -191,7 +197,8 @@ def _exceptions(
     return [
         token
         for text, token in sorted(whole.items())
-        if (found := _symbols(text, description)) is None or merged(found, table) != [token]
+        if text  # no piece is empty
+        and ((found := _symbols(text, description)) is None or merged(found, table) != [token])
     ]
 
 

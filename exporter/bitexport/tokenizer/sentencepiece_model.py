@@ -29,13 +29,14 @@ def read_sentencepiece(model: bytes, config: Mapping[str, Any]) -> Description:
         trainer = dict(_inside(whole, TRAINER))
         normalizer = dict(_inside(whole, NORMALIZER))
         pieces = [_piece(value) for number, value in whole if number == PIECES]
-    except (ValueError, TypeError, struct.error) as error:
+        kind = int(trainer.get(MODEL_TYPE, UNIGRAM))
+        bos, eos = _signed(trainer.get(BOS, 1)), _signed(trainer.get(EOS, 2))
+    except (KeyError, ValueError, TypeError, struct.error) as error:
         raise CheckpointError(
             f"{FILE}: not a SentencePiece model: {error}", hint="copy or download the file again"
         ) from None
-    kind = trainer.get(MODEL_TYPE, UNIGRAM)
     if kind != BPE:
-        refuse(f"is of type {TYPES.get(int(kind), kind)}, not BPE")
+        refuse(f"is of type {TYPES.get(kind, kind)}, not BPE")
     if trainer.get(SUFFIX_SPACES):
         refuse("has spaces behind words instead of before them")
     if normalizer.get(CHARACTER_MAP):
@@ -50,7 +51,6 @@ def read_sentencepiece(model: bytes, config: Mapping[str, Any]) -> Description:
     unused = next((piece for piece in pieces if piece.kind is PieceKind.UNUSED), None)
     if unused is not None:
         refuse(f"has the unused piece `{unused.text}`")
-    bos, eos = _signed(trainer.get(BOS, 1)), _signed(trainer.get(EOS, 2))
     frame = Frame(
         prefixed=bool(normalizer.get(DUMMY_PREFIX, 1)),
         prefix_tokens=(bos,) if bos >= 0 and config.get("add_bos_token", True) else (),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from bitexport.errors import BundleError, CheckpointError
 
@@ -52,16 +50,3 @@ def fixed_tokens(vocabulary: int, bos: int | None) -> list[int]:
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """Return the tokens of a text, with the special tokens that a prompt begins with."""
     return list(tokenizer.encode(text).ids)
-
-
-def decode_stream(
-    tokenizer: Tokenizer, prompt: Iterable[int], tokens: Iterable[int]
-) -> Iterator[str]:
-    """Yield the text of a prompt, then pieces of what follows; complete characters only."""
-    stream = DecodeStream(skip_special_tokens=True)
-    pieces = [stream.step(tokenizer, token) or "" for token in prompt]
-    yield "".join(pieces)
-    for token in tokens:
-        piece = stream.step(tokenizer, token)
-        if piece:
-            yield piece

@@ -74,7 +74,7 @@ void bitx_generator_reset(bitx_generator *generator)
 
 const int32_t *bitx_generator_tokens(const bitx_generator *generator, uint32_t *count)
 {
-    *count = generator->phase == BITX_ANSWERING ? generator->shown : generator->count;
+    *count = generator->shown;
     return generator->token;
 }
 
@@ -125,8 +125,8 @@ bitx_status bitx_answer_default(bitx_answer *answer, const bitx_model *model)
 
 static void add_ends(bitx_generator *generator, const int32_t *tokens, uint32_t count)
 {
-    bitx_copy(generator->ends + generator->end_count, tokens, count * sizeof *tokens);
-    generator->end_count += count;
+    for (uint32_t i = 0; i < count; i++) /* of none, tokens may be null */
+        generator->ends[generator->end_count++] = tokens[i];
 }
 
 static bitx_status find_ends(bitx_generator *generator)
@@ -184,7 +184,7 @@ static void drop_unshown(bitx_generator *generator, bitx_end why)
 {
     bitx_session *session = generator->session;
     generator->count = generator->shown;
-    const int again = why == BITX_END_CANCELLED || why == BITX_END_ERROR;
+    const int again = why != BITX_END_STOP || generator->phase == BITX_ENDING;
     const uint32_t most = again && generator->count ? generator->count - 1 : generator->count;
     if (session->position > most) session->position = most;
     generator->logits = NULL;
