@@ -352,8 +352,8 @@ WRONG = (
         edits=(
             Edit(
                 f"{C}/src/language.c",
-                "bitx_value_rows(session, &value, rows) - 1",
-                "bitx_value_rows(session, &value, rows) / 2",
+                "rows - kept : 0",
+                "(rows - kept) / 2 : 0",
             ),
         ),
         op="DenseMatMulBf16", output="logits", position=LAST,
