@@ -155,8 +155,8 @@ NOT_BUILT = (
         name="the plan says that a norm has one head",
         edit=Edit(
             "exporter/bitexport/passes/plan.py",
-            "op.attribute_words(attributes_of(node))",
-            'op.attribute_words(attributes_of(node) | {"heads": 1})',
+            "op.attribute_words(given)",
+            'op.attribute_words({**given, "heads": 1})',
         ),
         says=REFUSED, sample="bonsai-binary",
     ),

@@ -117,7 +117,7 @@ def count_on(
     words = ["--isa", str(sum(bits[isa] for isa in isas))]
     words += ["--kernel", kernel] if kernel else []
     log = plugin.with_name("marks.txt")
-    done = run(counting(target, plugin, log), core, program, words)
+    done = run(counting(target, plugin, log, (MARK,)), core, program, words)
     *lines, end = done.stdout.splitlines() or [""]
     marks = [count for count, _ in read_marks(log)]
     if end != "end" or len(marks) != 2 * len(lines):
@@ -145,7 +145,7 @@ def read_marks(log: Path) -> list[tuple[int, str]]:
     return [(int(count), name) for count, _, name in (line.partition(" ") for line in lines)]
 
 
-def counting(target: Target, plugin: Path, log: Path, marks: Sequence[str] = (MARK,)) -> Target:
+def counting(target: Target, plugin: Path, log: Path, marks: Sequence[str]) -> Target:
     """Return the target with a runner that counts; a mark that ends in `*` is many."""
     emulator, *rest = target.counter or target.runner
     if target.counter:

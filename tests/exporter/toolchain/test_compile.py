@@ -19,6 +19,7 @@ from bitexport.toolchain.compile import (
 
 TAKEN = {
     "arm64": ["extra", "dot_dotprod", "dot_neon", "dot_scalar", "isa_linux", "tiny"],
+    "arm64-v8.0": ["extra", "dot_neon", "dot_scalar", "isa_linux", "tiny"],
     "armv7": ["extra", "dot_neon", "dot_scalar", "isa_linux", "tiny"],
     "cortex-m4": ["dot_scalar", "isa_fixed", "tiny"],
     "cortex-m55": ["dot_scalar", "isa_fixed", "tiny"],
