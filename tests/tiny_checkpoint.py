@@ -75,6 +75,9 @@ class Shape:
 RAGGED = Shape(hidden=40, inner=52, vocabulary=90, context=48)
 """No size of this one is a multiple of 16."""
 
+WIDE = Shape(hidden=40, inner=804, vocabulary=90, context=48)
+"""Tables of so many columns are made in passes, and in pieces (targets/runtime/src/lookup.h)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Stored:

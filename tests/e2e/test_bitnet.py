@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.tiny_checkpoint import PROMPT, RAGGED, Shape, write_checkpoint
+from tests.tiny_checkpoint import PROMPT, RAGGED, WIDE, Shape, write_checkpoint
 
 from bitexport.cli import main
 from bitexport.targets import find_target
@@ -23,6 +23,8 @@ RUNS = [
     ("arm64", "cortex-a76", RAGGED, ["--layout", "t5x3"]),
     ("armv7", "cortex-a7", RAGGED, ["--layout", "t5x3"]),
     ("cortex-m55", "mps3-an547", RAGGED, ["--layout", "t5x3"]),
+    ("arm64-v8.0", "cortex-a53", WIDE, []),
+    ("cortex-m4", "mps2-an386", WIDE, ["--layout", "p16"]),
 ]
 
 

@@ -22,11 +22,13 @@ from tests.formats.tiny_bitx import (
     INPUT,
     NONE,
     OUTPUT,
+    P2B,
     P2R,
     Q4R,
     S8,
     S32,
     T5X3,
+    U8,
 )
 
 from bitexport.emit.source import copy_runtime
@@ -371,6 +373,53 @@ def test_every_output_has_the_bits_of_the_specification(
         assert observed.keys() == made.expected.keys()
         wrong = [name for name, e in made.expected.items() if observed[name] != e.tobytes()]
         assert not wrong, f"{threads} threads, instruction sets {isas:#x}: {wrong}"
+
+
+def test_scratch_is_that_of_the_product_that_takes_most(
+    libraries: Callable[[Target], Library], tmp_path: Path
+) -> None:
+    """Tables of p2b for 48 and for 24 columns: 512 bytes a block, eight rows at a time."""
+    target, sizes = find_target("host"), []
+    copy_runtime([source.path for source in sources(target)], tmp_path)
+    program = build_runner(target, libraries(target), tmp_path, tmp_path / "runner")
+    for widths in (48, 24), (24, 48), (24, 24):
+        network = Network(np.random.default_rng(0))
+        for at, k in enumerate(widths):
+            given = network.input(f"x{at}", S8, np.zeros((1, k), np.int8))
+            kind, index = network.builder.tensor(f"w{at}", U8, np.zeros(4 * k, np.uint8))
+            tensor = network.builder.file.tensors[index]
+            tensor.layout, tensor.rank, tensor.shape = P2B, 2, [16, k, 0, 0]
+            _, sums = network.builder.op("TernaryMatMul", [given, (kind, index)], f"y{at}", 16, S32)
+            network.builder.file.values[sums].role = OUTPUT
+        network.write(tmp_path)
+        (tmp_path / "inputs.bin").write_bytes(network.given)
+        words = [str(tmp_path / "model.bitx"), "--network", "1", "--input"]
+        said = run(target, "native", program, [*words, str(tmp_path / "inputs.bin")]).stdout
+        (size,) = (line.split()[1] for line in said.splitlines() if line.startswith("arena "))
+        sizes.append(int(size))
+    assert sizes[0] == sizes[1] == sizes[2] + 8 * 512
+
+
+@pytest.mark.parametrize("role", [INPUT, OUTPUT])
+def test_a_name_stands_for_one_value(
+    role: int, libraries: Callable[[Target], Library], tmp_path: Path
+) -> None:
+    target = find_target("host")
+    network = Network(np.random.default_rng(0))
+    wide = network.input("wide", F32, np.zeros((1, 64), np.float32))
+    narrow = network.input("narrow", F32, np.zeros((1, 1), np.float32))
+    for given, columns in (wide, 64), (narrow, 1):
+        made = network.builder.op("Relu", [given], f"relu.{columns}", columns)
+        network.builder.file.values[made[1]].role = OUTPUT
+    first, second = (value for value in network.builder.file.values if value.role == role)
+    second.name = first.name
+    network.write(tmp_path)
+    (tmp_path / "inputs.bin").write_bytes(network.given)
+    copy_runtime([source.path for source in sources(target)], tmp_path)
+    program = build_runner(target, libraries(target), tmp_path, tmp_path / "runner")
+    words = [str(tmp_path / "model.bitx"), "--network", "1", "--input"]
+    with pytest.raises(RunError, match="status -14 "):
+        run(target, "native", program, [*words, str(tmp_path / "inputs.bin")])
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])

@@ -47,11 +47,12 @@ static void rescale_task_int16(void *argument, size_t index)
     const bitx_panel all = bitx_panel_of(&p->pass, &p->high->in[0], out, first);
     const uint32_t n = bitx_task_rows(&p->high->in[1], first), step = weight_scale->columns > 1;
     const float *factor = (const float *)bitx_row(weight_scale, 0) + first * step;
+    const uint32_t first_low = p->low->in[0].rows - out->rows;
 
     for (uint32_t t = 0; t < all.rows; t += LOW_ROWS) {
         int32_t low_sums[LOW_ROWS * BITX_TASK_ROWS];
         const bitx_panel high = part_of(&all, t, LOW_ROWS);
-        const bitx_panel low = {high.t, high.rows, low_sums, BITX_TASK_ROWS};
+        const bitx_panel low = {first_low + t, high.rows, low_sums, BITX_TASK_ROWS};
         bitx_integer_sums(p->high, &p->pass, &high, first);
         bitx_integer_sums(p->low, &p->pass, &low, first);
         for (uint32_t i = 0; i < high.rows; i++) {

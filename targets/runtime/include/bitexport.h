@@ -35,7 +35,8 @@ typedef enum bitx_status {
     BITX_E_NOT_FINITE = -11, /* a NaN, an infinity, or a value too large for the cache's dtype */
     BITX_E_FLOATS = -12,     /* this build or core does not round as IEEE-754 asks */
     BITX_E_KERNEL = -13,     /* a fast kernel disagreed with its definition on this core */
-    BITX_E_NAME = -14,       /* the plan has no input or output of that name, or one is missing */
+    BITX_E_NAME = -14,       /* the plan has no input or output of that name, or one is missing,
+                              * or two have one name */
     BITX_E_SELF_TEST = -15   /* the self-test computed other bits than the file says */
 } bitx_status;
 

@@ -61,9 +61,8 @@ static inline bitx_panel bitx_panel_of(const bitx_pass *pass, const bitx_matrix 
 
 /* Rows [first, first + BITX_TASK_ROWS) of a packed w, a byte of which holds one column, times a
  * panel of x, both from column `column` on, a multiple of 16; `columns` of them, or the next
- * multiple of
- * 16.  A row of y also gets what fills its last 64 bytes: a value has room for that, and so has
- * BITX_TASK_ROWS. */
+ * multiple of 16.  A row of y also gets what fills its last 64 bytes: a value has room for that,
+ * and so has BITX_TASK_ROWS. */
 void bitx_packed_sums(const bitx_call *call, const bitx_matrix *x, const bitx_panel *panel,
                       uint32_t first, uint32_t column, uint32_t columns);
 
@@ -73,7 +72,7 @@ void bitx_integer_sums(const bitx_call *call, const bitx_pass *pass, const bitx_
                        uint32_t first);
 
 /* Runs the tasks of a product, `pass` among their argument, as often as there are passes.  Its
- * tables are those of call's x.  rows: of y. */
+ * tables are those of call's x.  rows: of y, which a fusion may have fewer of than call. */
 void bitx_run_passes(const bitx_call *call, bitx_pass *pass, uint32_t rows, bitx_task task,
                      void *argument);
 

@@ -120,8 +120,8 @@ static lookup_kernels kernels_of(const bitx_kernels *kernels, uint32_t layout)
     return (lookup_kernels){.tables = NULL};
 }
 
-/* What a pass gives rows [first, first + BITX_TASK_ROWS) of a w that is looked up: the first pass
- * of a row sets y, the others add to it; y as above. */
+/* What a pass gives the rows from `first` on that one task takes of a w that is looked up: the
+ * first pass of a row sets y, the others add to it; y as above. */
 static void looked_up_sums(const bitx_call *call, const bitx_pass *pass, const bitx_panel *panel,
                            uint32_t first)
 {
@@ -157,7 +157,7 @@ static void looked_up_sums(const bitx_call *call, const bitx_pass *pass, const b
     }
 }
 
-/* What a pass gives rows [first, first + BITX_TASK_ROWS) of w times a panel of x; y as above. */
+/* What a pass gives the rows of w from `first` on that one task takes, times a panel of x. */
 void bitx_integer_sums(const bitx_call *call, const bitx_pass *pass, const bitx_panel *panel,
                        uint32_t first)
 {
@@ -187,6 +187,7 @@ enum { BLOCKS_AT_ONCE = 32 };
 typedef struct tables_job {
     const bitx_call *call;
     const bitx_pass *pass;
+    uint32_t t;      /* the first row of x */
     uint32_t pieces; /* of a row */
     uint32_t rows;   /* one for both where two have tables together */
 } tables_job;
@@ -201,10 +202,9 @@ static void tables_task(void *argument, size_t index)
     const uint32_t piece = (uint32_t)index - i * job->pieces;
     const uint32_t most = BLOCKS_AT_ONCE * lookup.block, at = piece * most;
     const uint32_t left = pass->columns - at;
-    const bitx_panel panel = bitx_panel_of(pass, &call->in[0], &call->out[0], 0);
     const lookup_kernels kernels = kernels_of(&call->session->kernels, call->in[1].layout);
     const size_t before = (size_t)piece * BLOCKS_AT_ONCE * lookup.bytes;
-    const int8_t *x = (const int8_t *)bitx_row(&call->in[0], panel.t + i) + pass->column + at;
+    const int8_t *x = (const int8_t *)bitx_row(&call->in[0], job->t + i) + pass->column + at;
 
     if (job->rows < pass->rows)
         kernels.tables_of_two(pass->tables + 2 * before, x, call->in[0].stride,
@@ -214,19 +214,20 @@ static void tables_task(void *argument, size_t index)
                        left < most ? left : most);
 }
 
-static void make_tables(const bitx_call *call, const bitx_pass *pass)
+/* t: the first row of x. */
+static void make_tables(const bitx_call *call, const bitx_pass *pass, uint32_t t)
 {
     const uint32_t layout = call->in[1].layout;
     const uint32_t most = BLOCKS_AT_ONCE * bitx_find_lookup(layout).block;
     const int together =
         pass->rows == 2 && kernels_of(&call->session->kernels, layout).tables_of_two;
-    tables_job job = {call, pass, bitx_divide(pass->columns - 1, most) + 1,
+    tables_job job = {call, pass, t, bitx_divide(pass->columns - 1, most) + 1,
                       together ? 1 : pass->rows};
     bitx_parallel(call->session, tables_task, &job, (size_t)job.rows * job.pieces);
 }
 
 /* Runs the tasks of a product, `pass` among their argument, as often as there are passes.  Its
- * tables are those of call's x.  rows: of y. */
+ * tables are those of call's x.  rows: of y, which a fusion may have fewer of than call. */
 void bitx_run_passes(const bitx_call *call, bitx_pass *pass, uint32_t rows, bitx_task task,
                      void *argument)
 {
@@ -250,7 +251,7 @@ void bitx_run_passes(const bitx_call *call, bitx_pass *pass, uint32_t rows, bitx
                                 columns,
                                 call->session->scratch,
                                 (size_t)bitx_tables_bytes(&lookup, columns)};
-            make_tables(call, pass);
+            make_tables(call, pass, call->in[0].rows - rows + t);
             bitx_parallel(call->session, task, argument, bitx_matmul_tasks(w));
         }
     }

@@ -25,7 +25,8 @@ static const bitx_tensor *find_tensor(const bitx_tensor *tensors, size_t count, 
     return NULL;
 }
 
-/* Whether each tensor names a value of the role, has memory, and rows that the value has. */
+/* Whether each tensor names a value of the role, has memory, and rows that the value has; none has
+ * the name of another. */
 static bitx_status check_tensors(const bitx_session *session, const bitx_tensor *tensors,
                                  size_t count, uint32_t role, uint32_t rows)
 {
@@ -33,7 +34,7 @@ static bitx_status check_tensors(const bitx_session *session, const bitx_tensor 
     for (size_t i = 0; i < count; i++) {
         if (!tensors[i].name || !tensors[i].data) return BITX_E_ARGUMENT;
         const uint32_t index = find_value(session->model, tensors[i].name, role);
-        if (index == BITX_NONE) return BITX_E_NAME;
+        if (index == BITX_NONE || find_tensor(tensors, i, tensors[i].name)) return BITX_E_NAME;
         const bitx_value_record value = bitx_read_value(session->model, index);
         const uint32_t has = bitx_value_rows(session, &value, rows), wants = tensors[i].rows;
         if (wants == 0 || wants > has || (role == BITX_INPUT && wants != has))
@@ -42,12 +43,14 @@ static bitx_status check_tensors(const bitx_session *session, const bitx_tensor 
     return BITX_OK;
 }
 
+/* A name stands for the first value that has it: another one could not be given. */
 static int every_input_is_given(const bitx_model *model, const bitx_tensor *inputs, size_t count)
 {
     for (uint32_t i = 0; i < model->values.count; i++) {
         const bitx_value_record value = bitx_read_value(model, i);
-        if (value.role == BITX_INPUT && !find_tensor(inputs, count, bitx_text(model, value.name)))
-            return 0;
+        if (value.role != BITX_INPUT) continue;
+        const char *name = bitx_text(model, value.name);
+        if (find_value(model, name, BITX_INPUT) != i || !find_tensor(inputs, count, name)) return 0;
     }
     return 1;
 }
