@@ -30,25 +30,27 @@ void bitx_packed_sums(const bitx_call *call, const bitx_matrix *x, const bitx_pa
     const bitx_kernels *kernels = &call->session->kernels;
     const size_t stride = (size_t)bitx_tiles_stride(w->layout, w->columns);
     const size_t k = (columns + 15u) & ~15u;
-    const uint32_t row_of_tiles = w->layout == BITX_LAYOUT_P2R   ? first / 16
-                                  : w->layout == BITX_LAYOUT_B1R ? first / 32
-                                                                 : first / 8; /* q4r */
+    const int p2r = bitx_is_layout(w->layout, BITX_LAYOUT_P2R);
+    const int b1r = bitx_is_layout(w->layout, BITX_LAYOUT_B1R);
+    const int q4r = bitx_is_layout(w->layout, BITX_LAYOUT_Q4R);
+    const uint32_t row_of_tiles = p2r ? first / 16 : b1r ? first / 32 : first / 8;
     const uint8_t *tiles = w->data + row_of_tiles * stride + (size_t)4 * column;
     const int8_t *from = (const int8_t *)bitx_row(x, panel->t) + column;
     const uint32_t n = bitx_task_rows(w, first), n8 = (n + 7u) & ~7u, n16 = (n + 15u) & ~15u;
     int32_t *y = panel->y;
 
-    if (w->layout == BITX_LAYOUT_P2R && panel->rows > 1) {
+    if (p2r && panel->rows > 1) {
         kernels->gemm_s32_s8_p2r(y, panel->y_stride, from, x->stride, panel->rows, tiles, n16, k,
                                  stride);
         return;
     }
     for (uint32_t i = 0; i < panel->rows; i++, y += panel->y_stride, from += x->stride)
-        switch (w->layout) {
-        case BITX_LAYOUT_P2R: kernels->gemv_s32_s8_p2r(y, from, tiles, n16, k, stride); break;
-        case BITX_LAYOUT_B1R: binary_sums(kernels, y, from, tiles, n, k, stride); break;
-        default:              kernels->gemv_s32_s8_q4r(y, from, tiles, n8, k, stride);
-        }
+        if (p2r)
+            kernels->gemv_s32_s8_p2r(y, from, tiles, n16, k, stride);
+        else if (b1r)
+            binary_sums(kernels, y, from, tiles, n, k, stride);
+        else if (q4r)
+            kernels->gemv_s32_s8_q4r(y, from, tiles, n8, k, stride);
 }
 
 static void t5x3_multiply(const bitx_kernels *kernels, const bitx_panel *panel, const int8_t *x,

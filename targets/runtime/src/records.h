@@ -156,12 +156,13 @@ static inline int bitx_is_by_column(uint32_t layout)
 /* Of a matrix in a packed layout: from one row of tiles to the next. */
 static inline uint64_t bitx_tiles_stride(uint32_t layout, uint32_t columns)
 {
-    switch (layout) {
-    case BITX_LAYOUT_P2B:  return 96 * (bitx_divide(columns - 1, 24) + UINT64_C(1));
-    case BITX_LAYOUT_T5X3: return 80 * (bitx_divide(columns - 1, 32) + UINT64_C(1));
-    case BITX_LAYOUT_P16:  return 16 * (bitx_divide(columns - 1, 10) + UINT64_C(1));
-    default:               return 4 * bitx_round_up(columns, 16);
-    }
+    if (bitx_is_layout(layout, BITX_LAYOUT_P2B))
+        return 96 * (bitx_divide(columns - 1, 24) + UINT64_C(1));
+    if (bitx_is_layout(layout, BITX_LAYOUT_T5X3))
+        return 80 * (bitx_divide(columns - 1, 32) + UINT64_C(1));
+    if (bitx_is_layout(layout, BITX_LAYOUT_P16))
+        return 16 * (bitx_divide(columns - 1, 10) + UINT64_C(1));
+    return 4 * bitx_round_up(columns, 16);
 }
 
 /* From one row of a value to the next. */
