@@ -1,4 +1,5 @@
-# make demo   build a small story model, verify it bit for bit on two emulated cores, let it talk
+# make demo   build a small story model, verify it bit for bit on two emulated cores, let it talk,
+#             predict its speed on phones and boards
 # make test   everything: rules of the house, units, every op and kernel on every core, end to end
 # make lint   only the style
 #
@@ -15,6 +16,8 @@ demo:
 	$(bin)/bitexport build samples/stories/model --target arm64 -o out/stories
 	$(bin)/bitexport verify out/stories --core cortex-a53 --core cortex-a76
 	$(bin)/bitexport run out/stories "Once upon a time" -n 100
+	$(bin)/bitexport bench devices out/stories --html out/stories-devices.html > out/stories-devices.txt
+	@echo "predicted on phones and boards: out/stories-devices.html"
 
 test:
 	@.ci/setup test
