@@ -25,6 +25,17 @@ padded_k = Mul(groups, group_dim)
 """How many groups the columns make, and how many columns these have; int64 [1] each."""
 
 
+CUT = """
+rows_scalar = Constant<value_int: int = @n>()
+rows = Reshape(rows_scalar, up_minus)
+up_starts = Concat<axis = 0>(up_zero, up_zero)
+up_ends = Concat<axis = 0>(rows, columns)
+up_axes = Concat<axis = 0>(up_zero, up_one)
+weights = Slice(whole_tiles, up_starts, up_ends, up_axes)
+"""
+"""Of `whole_tiles` the `weights`, int8 [n, k]: without padding rows and `columns`."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unpacking:
     """How stock runtimes read one layout: a byte holds one column of `fields` groups of 4 rows.
@@ -89,12 +100,7 @@ class Unpacking:
         return f"""
         {self.body("weight", "whole_tiles")}
         up_zero = Constant<value_ints = [0]>()
-        rows_scalar = Constant<value_int: int = @n>()
-        rows = Reshape(rows_scalar, up_minus)
-        up_starts = Concat<axis = 0>(up_zero, up_zero)
-        up_ends = Concat<axis = 0>(rows, columns)
-        up_axes = Concat<axis = 0>(up_zero, up_one)
-        weights = Slice(whole_tiles, up_starts, up_ends, up_axes)
+        {CUT}
         """
 
 
@@ -113,7 +119,8 @@ Q4R = Unpacking(
 LAYOUTS = (P2R, B1R, Q4R)
 """Those of which a byte holds one column: groups of columns may be cut anywhere."""
 
-P16_WHOLE = """
+P16_WHOLE = (
+    """
 up_zero = Constant<value_ints = [0]>()
 up_one = Constant<value_ints = [1]>()
 up_two = Constant<value_ints = [2]>()
@@ -143,16 +150,13 @@ trits = Cast<to = 3>(trits_wide)
 by_row = Transpose<perm = [0, 2, 1, 3]>(trits)
 up_matrix_shape = Concat<axis = 0>(up_minus, padded)
 whole_tiles = Reshape(by_row, up_matrix_shape)
-rows_scalar = Constant<value_int: int = @n>()
-rows = Reshape(rows_scalar, up_minus)
-up_starts = Concat<axis = 0>(up_zero, up_zero)
-up_ends = Concat<axis = 0>(rows, columns)
-up_axes = Concat<axis = 0>(up_zero, up_one)
-weights = Slice(whole_tiles, up_starts, up_ends, up_axes)
 """
+    + CUT
+)
 """A byte is a number of base 3: digit i is what its unit divides, less 3 of the next unit."""
 
-P2B_WHOLE = """
+P2B_WHOLE = (
+    """
 up_zero = Constant<value_ints = [0]>()
 up_one = Constant<value_ints = [1]>()
 up_two = Constant<value_ints = [2]>()
@@ -201,16 +205,13 @@ trits = Cast<to = 3>(trits_wide)
 by_row = Transpose<perm = [0, 3, 1, 2, 4]>(trits)
 up_matrix_shape = Concat<axis = 0>(up_minus, padded)
 whole_tiles = Reshape(by_row, up_matrix_shape)
-rows_scalar = Constant<value_int: int = @n>()
-rows = Reshape(rows_scalar, up_minus)
-up_starts = Concat<axis = 0>(up_zero, up_zero)
-up_ends = Concat<axis = 0>(rows, columns)
-up_axes = Concat<axis = 0>(up_zero, up_one)
-weights = Slice(whole_tiles, up_starts, up_ends, up_axes)
 """
+    + CUT
+)
 """Four indices to three bytes; an index is a number of base 3, above 26 three zeros."""
 
-T5X3_WHOLE = """
+T5X3_WHOLE = (
+    """
 up_zero = Constant<value_ints = [0]>()
 up_one = Constant<value_ints = [1]>()
 up_four = Constant<value_ints = [4]>()
@@ -266,13 +267,9 @@ trits = Cast<to = 3>(trits_wide)
 by_row = Transpose<perm = [0, 5, 3, 1, 2, 4]>(trits)
 up_matrix_shape = Concat<axis = 0>(up_minus, padded)
 whole_tiles = Reshape(by_row, up_matrix_shape)
-rows_scalar = Constant<value_int: int = @n>()
-rows = Reshape(rows_scalar, up_minus)
-up_starts = Concat<axis = 0>(up_zero, up_zero)
-up_ends = Concat<axis = 0>(rows, columns)
-up_axes = Concat<axis = 0>(up_zero, up_one)
-weights = Slice(whole_tiles, up_starts, up_ends, up_axes)
 """
+    + CUT
+)
 """A code is a number of base 3 of three rows; five are whole in a byte, three in lower bits."""
 
 

@@ -135,6 +135,9 @@ static inline int bitx_keeps_layout(uint32_t layout)
     return (int)(BITX_LAYOUTS >> layout & 1u);
 }
 
+/* What serves a layout; null where it is not kept, and the linker drops it. */
+#define BITX_KEPT(layout, kernel) (bitx_keeps_layout(BITX_LAYOUT_##layout) ? (kernel) : NULL)
+
 /* Whether a layout is this one, and kept. */
 static inline int bitx_is_layout(uint32_t layout, uint32_t which)
 {

@@ -40,13 +40,10 @@ static void unpack(indices *to, const uint8_t *a, const uint8_t *b, size_t block
         }
 }
 
+#include "../look_up_p2b_neon.def"
+
 /* clang-format off */
-/* What one table gives both tiles.  a, b: their indices; h, h2 and l, l2: the table. */
-#define START(a, b, h, h2, l, l2)                                                                  \
-    "tbl v8.16b, {" h ".16b, " h2 ".16b}, " a ".16b\n"                                             \
-    "tbl v9.16b, {" l ".16b, " l2 ".16b}, " a ".16b\n"                                             \
-    "tbl v10.16b, {" h ".16b, " h2 ".16b}, " b ".16b\n"                                            \
-    "tbl v11.16b, {" l ".16b, " l2 ".16b}, " b ".16b\n"
+/* What one table adds to START's sums of both tiles. */
 #define ADD(a, b, h, h2, l, l2)                                                                    \
     "tbl v28.16b, {" h ".16b, " h2 ".16b}, " a ".16b\n"                                            \
     "tbl v29.16b, {" l ".16b, " l2 ".16b}, " a ".16b\n"                                            \
@@ -70,31 +67,7 @@ static void unpack(indices *to, const uint8_t *a, const uint8_t *b, size_t block
     SIX(ADD, "v24", "v25", "v26", "v27")                                                           \
     SIX(ADD, "v20", "v21", "v22", "v23")                                                           \
     SIX(ADD, "v24", "v25", "v26", "v27")                                                           \
-    "saddw v0.8h, v0.8h, v8.8b\n"                                                                  \
-    "saddw2 v1.8h, v1.8h, v8.16b\n"                                                                \
-    "uaddw v2.8h, v2.8h, v9.8b\n"                                                                  \
-    "uaddw2 v3.8h, v3.8h, v9.16b\n"                                                                \
-    "saddw v4.8h, v4.8h, v10.8b\n"                                                                 \
-    "saddw2 v5.8h, v5.8h, v10.16b\n"                                                               \
-    "uaddw v6.8h, v6.8h, v11.8b\n"                                                                 \
-    "uaddw2 v7.8h, v7.8h, v11.16b\n"
-
-/* Adds 32 h + l of a tile to y. */
-#define ADD_TO(y, h0, h1, l0, l1)                                                                  \
-    "ld1 {v12.4s, v13.4s, v14.4s, v15.4s}, [" y "]\n"                                              \
-    "sshll v8.4s, " h0 ".4h, #5\n"                                                                 \
-    "sshll2 v9.4s, " h0 ".8h, #5\n"                                                                \
-    "sshll v10.4s, " h1 ".4h, #5\n"                                                                \
-    "sshll2 v11.4s, " h1 ".8h, #5\n"                                                               \
-    "uaddw v12.4s, v12.4s, " l0 ".4h\n"                                                            \
-    "uaddw2 v13.4s, v13.4s, " l0 ".8h\n"                                                           \
-    "uaddw v14.4s, v14.4s, " l1 ".4h\n"                                                            \
-    "uaddw2 v15.4s, v15.4s, " l1 ".8h\n"                                                           \
-    "add v12.4s, v12.4s, v8.4s\n"                                                                  \
-    "add v13.4s, v13.4s, v9.4s\n"                                                                  \
-    "add v14.4s, v14.4s, v10.4s\n"                                                                 \
-    "add v15.4s, v15.4s, v11.4s\n"                                                                 \
-    "st1 {v12.4s, v13.4s, v14.4s, v15.4s}, [" y "]\n"
+    WIDEN
 
 /* Two tiles of 16 rows times one column, which add to 16 sums each. */
 static inline void add_tiles(int32_t *y_a, int32_t *y_b, const uint8_t *tables,

@@ -12,12 +12,7 @@
 #endif
 #include <arm_neon.h>
 
-enum { PANEL = 4 };
-
-/* Of one column: sums over the prefixes of 2, 4, 6 and 8 bits, lane l in element l. */
-typedef struct prefix_sums {
-    int32x4_t bits2, bits4, bits6, bits8;
-} prefix_sums;
+#include "../gemm_s32_s8_p2r_dotprod.def"
 
 /* clang-format off */
 /* Sums are in v0 to v15, four to a column; its x in v16 to v19; tiles in v20 to v23. */
@@ -69,30 +64,6 @@ static void multiply_tiles(prefix_sums sums[PANEL], const int8_t *x, size_t x_st
 }
 /* clang-format on */
 
-static void store(int32_t *y, prefix_sums sums, int32_t sum_of_x)
-{
-    const int32x4_t x_sum = vdupq_n_s32(sum_of_x);
-    const int32x4_t field1 = vshrq_n_s32(vsubq_s32(sums.bits4, sums.bits2), 2);
-    const int32x4_t field2 = vshrq_n_s32(vsubq_s32(sums.bits6, sums.bits4), 4);
-    const int32x4_t field3 = vshrq_n_s32(vsubq_s32(sums.bits8, sums.bits6), 6);
-    vst1q_s32(y + 0, vsubq_s32(sums.bits2, x_sum));
-    vst1q_s32(y + 4, vsubq_s32(field1, x_sum));
-    vst1q_s32(y + 8, vsubq_s32(field2, x_sum));
-    vst1q_s32(y + 12, field3);
-}
-
-static void sums_of(int32_t sums[PANEL], const int8_t *x, size_t x_stride, size_t k)
-{
-    int32x4_t sum0 = vdupq_n_s32(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-    for (size_t i = 0; i < k; i += 16, x += 16) {
-        sum0 = vdotq_s32(sum0, vld1q_s8(x), vdupq_n_s8(1));
-        sum1 = vdotq_s32(sum1, vld1q_s8(x + x_stride), vdupq_n_s8(1));
-        sum2 = vdotq_s32(sum2, vld1q_s8(x + 2 * x_stride), vdupq_n_s8(1));
-        sum3 = vdotq_s32(sum3, vld1q_s8(x + 3 * x_stride), vdupq_n_s8(1));
-    }
-    vst1q_s32(sums, vpaddq_s32(vpaddq_s32(sum0, sum1), vpaddq_s32(sum2, sum3)));
-}
-
 static void multiply_panel(int32_t *restrict y, size_t y_stride, const int8_t *restrict x,
                            size_t x_stride, const uint8_t *restrict w, size_t n, size_t k,
                            size_t stride)
@@ -108,19 +79,9 @@ static void multiply_panel(int32_t *restrict y, size_t y_stride, const int8_t *r
     }
 }
 
-/* A rest of three columns is cheaper as a panel that overlaps the one before. */
 void bitx_gemm_s32_s8_p2r_dotprod(int32_t *restrict y, size_t y_stride, const int8_t *restrict x,
                                   size_t x_stride, size_t columns, const uint8_t *restrict w,
                                   size_t n, size_t k, size_t stride)
 {
-    size_t t = 0;
-    for (; columns - t >= PANEL; t += PANEL)
-        multiply_panel(y + t * y_stride, y_stride, x + t * x_stride, x_stride, w, n, k, stride);
-    if (t > 0 && columns - t == PANEL - 1) {
-        t = columns - PANEL;
-        multiply_panel(y + t * y_stride, y_stride, x + t * x_stride, x_stride, w, n, k, stride);
-        t = columns;
-    }
-    for (; t < columns; t++)
-        bitx_gemv_s32_s8_p2r_dotprod(y + t * y_stride, x + t * x_stride, w, n, k, stride);
+    multiply_columns(y, y_stride, x, x_stride, columns, w, n, k, stride);
 }

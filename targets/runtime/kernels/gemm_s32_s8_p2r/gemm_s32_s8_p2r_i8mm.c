@@ -13,7 +13,7 @@
 #endif
 #include <arm_neon.h>
 
-enum { PANEL = 4 };
+#include "../gemm_s32_s8_p2r_dotprod.def"
 
 /* Over one prefix, of columns 0 and 1, then 2 and 3: a row of each in turn. */
 typedef struct pair_sums {
@@ -79,11 +79,6 @@ static void multiply_tiles(panel_sums *sums, const int8_t *x, size_t x_stride, c
 }
 /* clang-format on */
 
-/* Of one column: sums over the prefixes of 2, 4, 6 and 8 bits, lane l in element l. */
-typedef struct prefix_sums {
-    int32x4_t bits2, bits4, bits6, bits8;
-} prefix_sums;
-
 static inline prefix_sums first_of(const panel_sums *sums, size_t pair)
 {
     const pair_sums *s2 = &sums->bits2[pair], *s4 = &sums->bits4[pair];
@@ -100,30 +95,6 @@ static inline prefix_sums second_of(const panel_sums *sums, size_t pair)
     return (prefix_sums){vuzp2q_s32(s2->lanes10, s2->lanes32), vuzp2q_s32(s4->lanes10, s4->lanes32),
                          vuzp2q_s32(s6->lanes10, s6->lanes32),
                          vuzp2q_s32(s8->lanes10, s8->lanes32)};
-}
-
-static void store(int32_t *y, prefix_sums sums, int32_t sum_of_x)
-{
-    const int32x4_t x_sum = vdupq_n_s32(sum_of_x);
-    const int32x4_t field1 = vshrq_n_s32(vsubq_s32(sums.bits4, sums.bits2), 2);
-    const int32x4_t field2 = vshrq_n_s32(vsubq_s32(sums.bits6, sums.bits4), 4);
-    const int32x4_t field3 = vshrq_n_s32(vsubq_s32(sums.bits8, sums.bits6), 6);
-    vst1q_s32(y + 0, vsubq_s32(sums.bits2, x_sum));
-    vst1q_s32(y + 4, vsubq_s32(field1, x_sum));
-    vst1q_s32(y + 8, vsubq_s32(field2, x_sum));
-    vst1q_s32(y + 12, field3);
-}
-
-static void sums_of(int32_t sums[PANEL], const int8_t *x, size_t x_stride, size_t k)
-{
-    int32x4_t sum0 = vdupq_n_s32(0), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-    for (size_t i = 0; i < k; i += 16, x += 16) {
-        sum0 = vdotq_s32(sum0, vld1q_s8(x), vdupq_n_s8(1));
-        sum1 = vdotq_s32(sum1, vld1q_s8(x + x_stride), vdupq_n_s8(1));
-        sum2 = vdotq_s32(sum2, vld1q_s8(x + 2 * x_stride), vdupq_n_s8(1));
-        sum3 = vdotq_s32(sum3, vld1q_s8(x + 3 * x_stride), vdupq_n_s8(1));
-    }
-    vst1q_s32(sums, vpaddq_s32(vpaddq_s32(sum0, sum1), vpaddq_s32(sum2, sum3)));
 }
 
 static void multiply_panel(int32_t *restrict y, size_t y_stride, const int8_t *restrict x,
@@ -143,19 +114,9 @@ static void multiply_panel(int32_t *restrict y, size_t y_stride, const int8_t *r
     }
 }
 
-/* A rest of three columns is cheaper as a panel that overlaps the one before. */
 void bitx_gemm_s32_s8_p2r_i8mm(int32_t *restrict y, size_t y_stride, const int8_t *restrict x,
                                size_t x_stride, size_t columns, const uint8_t *restrict w, size_t n,
                                size_t k, size_t stride)
 {
-    size_t t = 0;
-    for (; columns - t >= PANEL; t += PANEL)
-        multiply_panel(y + t * y_stride, y_stride, x + t * x_stride, x_stride, w, n, k, stride);
-    if (t > 0 && columns - t == PANEL - 1) {
-        t = columns - PANEL;
-        multiply_panel(y + t * y_stride, y_stride, x + t * x_stride, x_stride, w, n, k, stride);
-        t = columns;
-    }
-    for (; t < columns; t++)
-        bitx_gemv_s32_s8_p2r_dotprod(y + t * y_stride, x + t * x_stride, w, n, k, stride);
+    multiply_columns(y, y_stride, x, x_stride, columns, w, n, k, stride);
 }

@@ -6,26 +6,14 @@
 #endif
 #include <immintrin.h>
 
+#include "../gemv_tiles_vnni.def"
+
 /* With c0 .. c2 the codes of a byte and c3 = w3 + 2: the sums of its two, four, six and eight low
  * bits, each 4 c of the next above the last.  Unsigned bytes, signed x: nothing saturates.  A part
  * of 32 bits sees a quarter of the columns: 131056 / 4 * 255 * 128 < 2^31. */
 typedef struct sums {
     __v16si bits10, bits30, bits50, bits70;
 } sums;
-
-/* Weights pass through once, from memory.  Behind their end nothing is fetched, and nothing fails.
- */
-static inline void fetch_ahead(const uint8_t *tiles)
-{
-    enum { BYTES_AHEAD = 8192 };
-    _mm_prefetch((const char *)tiles + BYTES_AHEAD, _MM_HINT_T0);
-}
-
-/* By the type of the elements: as __m512i, GCC 12 copies a sum in every step. */
-static inline __v16si add_products(__v16si sum, __m512i codes, __m512i x)
-{
-    return (__v16si)_mm512_dpbusd_epi32((__m512i)sum, codes, x);
-}
 
 static inline sums add_tiles(sums s, const uint8_t *tiles, __m512i x)
 {
@@ -41,30 +29,6 @@ static inline sums add_tiles(sums s, const uint8_t *tiles, __m512i x)
     return s;
 }
 
-static inline __m128i load_16(const int8_t *x)
-{
-    return _mm_loadu_si128((const __m128i *)(const void *)x);
-}
-
-/* Columns 0 to 3 in each element of the first quarter, 4 to 7 in the second, and so on. */
-static inline __m512i spread(const int8_t *x)
-{
-    const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_epi32(order, _mm512_castsi128_si512(load_16(x)));
-}
-
-static inline __m128i quarters(__m512i sum)
-{
-    const __m256i half =
-        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
-    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
-
-static inline void store_four(int32_t *y, __m128i sum)
-{
-    _mm_storeu_si128((__m128i *)(void *)y, sum);
-}
-
 static void store(int32_t *y, const sums *s, __m128i x_sum)
 {
     const __m512i field1 = _mm512_srai_epi32((__m512i)(s->bits30 - s->bits10), 2);
@@ -74,23 +38,6 @@ static void store(int32_t *y, const sums *s, __m128i x_sum)
     store_four(y + 4, _mm_sub_epi32(quarters(field1), x_sum));
     store_four(y + 8, _mm_sub_epi32(quarters(field2), x_sum));
     store_four(y + 12, _mm_sub_epi32(quarters(field3), _mm_add_epi32(x_sum, x_sum)));
-}
-
-/* The first `count` bytes, then zeros. */
-static inline __m512i load_some(const int8_t *bytes, size_t count)
-{
-    return _mm512_maskz_loadu_epi8(~(uint64_t)0 >> (64 - count), bytes);
-}
-
-static int32_t sum_of(const int8_t *x, size_t k)
-{
-    const __m512i one = _mm512_set1_epi8(1);
-    __m512i sum = _mm512_setzero_si512();
-    size_t i = 0;
-    for (; i + 64 <= k; i += 64)
-        sum = _mm512_dpbusd_epi32(sum, one, _mm512_loadu_si512(x + i));
-    if (i < k) sum = _mm512_dpbusd_epi32(sum, one, load_some(x + i, k - i));
-    return _mm512_reduce_add_epi32(sum);
 }
 
 void bitx_gemv_s32_s8_p2r_vnni(int32_t *restrict y, const int8_t *restrict x,

@@ -6,25 +6,13 @@
 #endif
 #include <immintrin.h>
 
+#include "../gemv_tiles_vnni.def"
+
 /* Of v + 8, the low half of a byte, and of (v + 8) + 16 (w + 8), the byte; with w + 8 unsigned.  A
  * part of 32 bits sees a quarter of the columns: 131056 / 4 * 255 * 128 < 2^31. */
 typedef struct sums {
     __v16si low4, all;
 } sums;
-
-/* Weights pass through once, from memory.  Behind their end nothing is fetched, and nothing fails.
- */
-static inline void fetch_ahead(const uint8_t *tiles)
-{
-    enum { BYTES_AHEAD = 8192 };
-    _mm_prefetch((const char *)tiles + BYTES_AHEAD, _MM_HINT_T0);
-}
-
-/* By the type of the elements: as __m512i, GCC 12 copies a sum in every step. */
-static inline __v16si add_products(__v16si sum, __m512i codes, __m512i x)
-{
-    return (__v16si)_mm512_dpbusd_epi32((__m512i)sum, codes, x);
-}
 
 static inline sums add_tiles(sums s, const uint8_t *tiles, __m512i x)
 {
@@ -34,47 +22,6 @@ static inline sums add_tiles(sums s, const uint8_t *tiles, __m512i x)
     s.low4 = add_products(s.low4, low4, x);
     s.all = add_products(s.all, all, x);
     return s;
-}
-
-static inline __m128i load_16(const int8_t *x)
-{
-    return _mm_loadu_si128((const __m128i *)(const void *)x);
-}
-
-/* Columns 0 to 3 in each element of the first quarter, 4 to 7 in the second, and so on. */
-static inline __m512i spread(const int8_t *x)
-{
-    const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_epi32(order, _mm512_castsi128_si512(load_16(x)));
-}
-
-static inline __m128i quarters(__m512i sum)
-{
-    const __m256i half =
-        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
-    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
-
-static inline void store_four(int32_t *y, __m128i sum)
-{
-    _mm_storeu_si128((__m128i *)(void *)y, sum);
-}
-
-/* The first `count` bytes, then zeros. */
-static inline __m512i load_some(const int8_t *bytes, size_t count)
-{
-    return _mm512_maskz_loadu_epi8(~(uint64_t)0 >> (64 - count), bytes);
-}
-
-static int32_t sum_of(const int8_t *x, size_t k)
-{
-    const __m512i one = _mm512_set1_epi8(1);
-    __m512i sum = _mm512_setzero_si512();
-    size_t i = 0;
-    for (; i + 64 <= k; i += 64)
-        sum = _mm512_dpbusd_epi32(sum, one, _mm512_loadu_si512(x + i));
-    if (i < k) sum = _mm512_dpbusd_epi32(sum, one, load_some(x + i, k - i));
-    return _mm512_reduce_add_epi32(sum);
 }
 
 void bitx_gemv_s32_s8_q4r_vnni(int32_t *restrict y, const int8_t *restrict x,
