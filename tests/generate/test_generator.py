@@ -227,7 +227,7 @@ def test_a_mask_or_biases_that_leave_no_token_end_an_answer_with_an_error(
         before = session.tokens
         events = list(session.answer(Sampler(bias=nothing), Answer(draft=draft)))
         end = ended(events)
-        assert (end.why, end.status) == (End.ERROR, "no token is left to choose")
+        assert (end.why, end.status) == (End.ERROR, "no token is left")
         assert session.tokens == before
         events = list(session.answer(Sampler(bias={9999: 1.0})))
         assert ended(events).status == "token outside the vocabulary"

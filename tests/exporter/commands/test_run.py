@@ -399,7 +399,7 @@ def test_a_session_that_is_damaged_or_another_models_is_refused(
     sound = saved.read_bytes()
     words = ["run", talker.path, "a", "--resume", saved]
     for data, names in (
-        (b"", "cut short"), (sound[:-1], "cut short"), (sound + b"x", "too long"),
+        *((wrong, "file of a wrong length") for wrong in (b"", sound[:-1], sound + b"x")),
         (b"x" + sound[1:], "not a .bitx file"), (sound[:70] + b"x" + sound[71:], "its hash"),
     ):  # fmt: skip
         saved.write_bytes(data)
@@ -428,4 +428,4 @@ def test_an_answer_that_breaks_off_is_told_and_exit_1(
     result = said("run", talker.path, "Once upon", "-n", 4)
     assert result.exit_code == 1
     assert result.stdout == "Once upon\n"
-    assert "the answer broke off: no token is left to choose" in result.stderr
+    assert "the answer broke off: no token is left\n" in result.stderr
