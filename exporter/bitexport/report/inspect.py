@@ -43,7 +43,7 @@ BY_TYPE = "each tensor by its own type"
 SECTIONS: Mapping[int, str] = {
     1: "facts", 2: "strings", 4: "tensors", 5: "values", 6: "ops", 7: "operands", 8: "data",
     9: "tokenizer", 10: "chat template", 11: "generation defaults", 12: "self-test",
-    13: "provenance",
+    13: "provenance", 14: "arithmetic",
 }  # fmt: skip
 GIVE = "give a checkpoint folder, a bundle, or a .gguf, .safetensors, .onnx or .bitx file"
 

@@ -41,6 +41,7 @@ class Model(ctypes.Structure):
         ("tokenizer", Section),
         ("chat", Section),
         ("generation", Section),
+        ("arithmetic", Section),
         ("rule", _u32),
         ("record", _u32),
     )
