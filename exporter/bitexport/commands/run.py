@@ -123,8 +123,6 @@ def command(
     """
     opened = open_bundle(bundle, check_files=True)
     _refuse(opened, prompt, ids, chat=chat, system=system, core=core, threads=threads)
-    if core and (resume or save):
-        raise click.UsageError("--resume and --save are for this machine: leave --core out")
     options = {name: value for name, value in sampling.items() if value is not None}
     answer = Answer(most_tokens=tokens, stop=stop, keep=keep, draft=draft)
     opening = (

@@ -48,7 +48,7 @@ class Contents:
         left = TABLE_ROWS - self._rows if self._name in self._tables else len(rows)
         self._rows += len(rows)
         if left > 0:
-            self._sha.update(np.ascontiguousarray(rows[:left]))
+            self._sha.update(np.ascontiguousarray(rows[:left]).data)
 
     def end(self) -> None:
         """End the tensor."""

@@ -26,6 +26,7 @@ from bitexport.models import recognise
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.shape import read_config
 from bitexport.report.matrices import matrices
+from bitexport_ref.arithmetic import stored_arithmetic
 from bitexport_ref.bitx import Bitx, BitxError, check_hashes, open_bitx, provenance, self_test
 
 Facts = dict[str, Any]
@@ -209,6 +210,7 @@ def _bitx(path: Path) -> Facts:
         bitx = open_bitx(path)
         check_hashes(bitx)
         tested, origin = self_test(bitx), provenance(bitx)
+        arithmetic = stored_arithmetic(bitx)
     except (BitxError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
@@ -228,6 +230,7 @@ def _bitx(path: Path) -> Facts:
         "values": len(bitx.values),
         "self_test": tested and {"prompt": tested.prompt, "generated": tested.generated},
         "provenance": origin,
+        "arithmetic": arithmetic and arithmetic.hex(),
         "matrices": _matrices(bitx),
         "layers": _weights(bitx),
     }

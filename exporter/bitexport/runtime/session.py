@@ -262,10 +262,17 @@ class HostSession:
         """Continue from what was saved; what is damaged, or of another model, changes nothing."""
         status = self._library.bitx_generator_restore(self._generator, saved, len(saved))
         if status != c.OK:
-            raise BundleError(
-                f"the saved session cannot be restored: {self.model.name(status)}",
-                hint="it has to be whole, of the same model.bitx, and no longer than the context",
-            )
+            raise refused_session(self.model.name(status))
+
+
+def refused_session(why: str) -> BundleError:
+    """Return the error of a saved session that the runtime does not take."""
+    return BundleError(
+        f"the saved session cannot be restored: {why}",
+        hint="it has to be whole and no longer than the context, of the same checkpoint, and built "
+        "with the same options of numbers (--kv-cache, --embedding, --activations ...); target and "
+        "layout may be others",
+    )
 
 
 def block(size: int) -> NDArray[np.uint8]:
