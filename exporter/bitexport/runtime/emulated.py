@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import RunError, TargetError, TextError
+from bitexport.runtime.library import ALL
 from bitexport.runtime.model import NOT_UTF8, Message, require_roles
 from bitexport.runtime.session import (
     Answer,
@@ -111,7 +112,9 @@ class EmulatedModel:
             yield Ended(End.CANCELLED, None, "", None)
         elif last != "end":
             if "--resume" in asked and not self.restored and last.startswith("status "):
-                raise refused_session(last.split(maxsplit=2)[2])
+                _, number, name = last.split(maxsplit=2)
+                if int(number) != _ARENA:
+                    raise refused_session(-int(number), name)
             raise self._failure(
                 last, subprocess.CompletedProcess(command, process.returncode, last)
             )
@@ -125,7 +128,7 @@ class EmulatedModel:
             case ["sampler", numbers]:
                 *floats, top_k, low, high = map(int, numbers.split(","))
                 self.sampler = dict(zip(_FLOATS, map(_float, floats), strict=True))
-                self.sampler |= {"top_k": top_k, "seed": low | high << 32}
+                self.sampler |= {"top_k": top_k, "window": ALL, "seed": low | high << 32}
             case ["restored"]:
                 self.restored = True
             case ["memory", size]:

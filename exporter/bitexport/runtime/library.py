@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bitexport.errors import BundleError
 
-OK, FULL, NOT_FINITE, TEXT, ROLE, MODEL, ROOM = 0, -9, -11, -16, -17, -19, -20
+OK, MAGIC, VERSION = 0, -2, -3
+FULL, NOT_FINITE, TEXT, ROLE, MODEL, ROOM = -9, -11, -16, -17, -19, -20
 ALL = 0xFFFFFFFF
 ALIGNMENT = 64
 MOST_STOPS = 8

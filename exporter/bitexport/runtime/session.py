@@ -262,16 +262,22 @@ class HostSession:
         """Continue from what was saved; what is damaged, or of another model, changes nothing."""
         status = self._library.bitx_generator_restore(self._generator, saved, len(saved))
         if status != c.OK:
-            raise refused_session(self.model.name(status))
+            raise refused_session(status, self.model.name(status))
 
 
-def refused_session(why: str) -> BundleError:
+def refused_session(status: int, name: str) -> BundleError:
     """Return the error of a saved session that the runtime does not take."""
+    why = {
+        c.MAGIC: "it is no saved session",
+        c.VERSION: "it is of another version of bitexport",
+        c.FULL: "it holds more tokens than the context has room for",
+        c.MODEL: "it is of another model, or of this one with other options of numbers",
+    }
     return BundleError(
-        f"the saved session cannot be restored: {why}",
-        hint="it has to be whole and no longer than the context, of the same checkpoint, and built "
-        "with the same options of numbers (--kv-cache, --embedding, --activations ...); target and "
-        "layout may be others",
+        f"the saved session cannot be restored: {why.get(status, name)}",
+        hint="it has to be whole, of a bundle of the same checkpoint and the same --kv-cache, "
+        "--embedding, --activations, --head-activations and --precision; target and layout may be "
+        "others",
     )
 
 

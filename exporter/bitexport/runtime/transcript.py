@@ -32,6 +32,7 @@ class Transcript:
     def to_json(self) -> str:
         """Return the text of a transcript file."""
         facts = {"transcript": VERSION, **dataclasses.asdict(self)}
+        facts["sampler"] = dict(sorted(self.sampler.items()))
         return json.dumps(facts, indent=2) + "\n"
 
 

@@ -99,9 +99,7 @@ class Voice(abc.ABC):
             )
         arithmetic = stored_arithmetic(open_bitx(bundle.data))
         assert arithmetic is not None, "build writes it"
-        return Transcript(
-            arithmetic.hex(), tuple(self.given), tuple(self.chosen), self.sampling()
-        )
+        return Transcript(arithmetic.hex(), tuple(self.given), tuple(self.chosen), self.sampling())
 
     @property
     @abc.abstractmethod

@@ -1,4 +1,5 @@
 /* check_text.c - R26 to R28: what the tables of text hold. */
+#include "bitexport_generate.h"
 #include "chat.h"
 #include "rules.h"
 #include "text_tables.h"
