@@ -331,11 +331,19 @@ def test_answers_that_cannot_begin_are_refused(tiny_model: HostModel) -> None:
     with pytest.raises(TextError, match="cannot begin: bad argument"):
         session.answer(WARM)  # nothing was given
     session.give([3])
-    for answer in (
-        Answer(draft=5), Answer(draft=9), Answer(most_tokens=0), Answer(stop=[""]),
-        Answer(stop=["x" * 129]), Answer(stop_tokens=[1] * 9), Answer(stop=["\udcff"]),
+    for answer, says in (
+        (Answer(draft=5), "cannot begin: bad argument"),
+        (Answer(stop_tokens=[1] * 9), "cannot begin: bad argument"),
+        (Answer(draft=9), "draft 9 is not allowed"), (Answer(draft=-1), "draft -1 is not allowed"),
+        (Answer(most_tokens=0), "most_tokens 0 is not allowed"),
+        (Answer(most_tokens=1 << 32), "most_tokens 4294967296 is not allowed"),
+        (Answer(keep=1 << 32), "keep 4294967296 is not allowed"),
+        (Answer(keep=-1), "keep -1 is not allowed"),
+        (Answer(stop=[""]), "'' is no stop string"),
+        (Answer(stop=["x" * 129]), "is no stop string"),
+        (Answer(stop=["\udcff"]), "is no stop string"),
     ):  # fmt: skip
-        with pytest.raises(TextError, match="cannot begin: bad argument"):
+        with pytest.raises(TextError, match=says):
             session.answer(WARM, answer)
     for sampler in (
         Sampler(temperature=float("nan")), Sampler(top_k=0), Sampler(top_k=1 << 32),

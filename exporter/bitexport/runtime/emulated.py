@@ -23,6 +23,7 @@ from bitexport.runtime.session import (
     Event,
     Prefill,
     refused_session,
+    require_limits,
 )
 from bitexport.targets import Target
 from bitexport.toolchain.compile import build_runner, find_library
@@ -182,10 +183,12 @@ def _prompt_words(prompt: Prompt, behind: Sequence[int]) -> list[str]:
             )
         said = (f"{message.role}:{_hex(message.content)}" for message in messages)
         return [*before, *said]
-    return ["--ids", ",".join(map(str, [*behind, *prompt]))]
+    ids = [*behind, *prompt]
+    return ["--ids", ",".join(map(str, ids))] if ids else []
 
 
 def _answer_words(sampler: Mapping[str, float], answer: Answer) -> list[str]:
+    require_limits(answer)
     numbers = [str(_bits(sampler[name])) if name in sampler else "" for name in _FLOATS]
     numbers.append(str(sampler.get("top_k", "")))
     seed = int(sampler.get("seed", 0))

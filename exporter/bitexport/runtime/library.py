@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bitexport.errors import BundleError
 
-OK, MAGIC, VERSION = 0, -2, -3
+OK, MAGIC, VERSION, TRUNCATED, FORMAT, HASH = 0, -2, -3, -4, -5, -6
 FULL, NOT_FINITE, TEXT, ROLE, MODEL, ROOM = -9, -11, -16, -17, -19, -20
 ALL = 0xFFFFFFFF
 ALIGNMENT = 64

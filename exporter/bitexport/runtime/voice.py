@@ -14,6 +14,7 @@ import numpy as np
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import TextError
 from bitexport.runtime.emulated import EmulatedModel, emulated_model
+from bitexport.runtime.library import TRUNCATED
 from bitexport.runtime.model import (
     HostModel,
     Message,
@@ -21,7 +22,7 @@ from bitexport.runtime.model import (
     require_chat,
     require_tokenizer,
 )
-from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill
+from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill, refused_session
 from bitexport.runtime.transcript import Transcript
 from bitexport.targets import Target
 from bitexport_ref.arithmetic import stored_arithmetic
@@ -251,6 +252,8 @@ class EmulatedVoice(Voice):
 
     def restore(self, saved: bytes) -> None:
         """Continue a saved session, with the next answer."""
+        if not saved:  # no machine maps an empty file
+            raise refused_session(TRUNCATED, "")
         self._resumed.write_bytes(saved)
 
     def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
