@@ -131,7 +131,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     require(bitx_generator_give(generator, given, 3) == BITX_OK);
     const size_t count = save(generator, before);
 
-    uint8_t *const saved = malloc(bytes - 1 ? bytes - 1 : 1); /* its own: read past its end is seen */
+    /* Memory of its own: a byte read past its end is seen. */
+    uint8_t *const saved = malloc(bytes - 1 ? bytes - 1 : 1);
     require(saved != NULL);
     bitx_copy(saved, data + 1, bytes - 1);
     mend(saved, bytes - 1, what);

@@ -227,7 +227,7 @@ def test_a_mask_or_biases_that_leave_no_token_end_an_answer_with_an_error(
         before = session.tokens
         events = list(session.answer(Sampler(bias=nothing), Answer(draft=draft)))
         end = ended(events)
-        assert (end.why, end.status) == (End.ERROR, "no token is left to choose")
+        assert (end.why, end.status) == (End.ERROR, "no token is left")
         assert session.tokens == before
         events = list(session.answer(Sampler(bias={9999: 1.0})))
         assert ended(events).status == "token outside the vocabulary"
@@ -477,7 +477,7 @@ def test_a_session_restored_where_the_context_is_too_small_is_refused(
     session = begun(tiny_model)
     list(session.answer(WARM, Answer(most_tokens=20, ignore_ends=True)))
     small = tiny_model.session(context=20)
-    with pytest.raises(BundleError, match="context full"):
+    with pytest.raises(BundleError, match="more tokens than the context has room for"):
         small.restore(session.save())
     loaded, generator = raw(small)
     assert loaded.bitx_generator_fork(generator, raw(session)[1]) == FULL

@@ -18,7 +18,7 @@ from bitexport.toolchain.programs import find_program, run_tool
 
 HERE = Path(__file__).parent.resolve()
 CORPUS = sorted((HERE / "corpus" / "restore").iterdir())
-CHANGES = 60
+CHANGES = 20
 IDENTITY, LENGTH = 16, 56  # of FORMAT.md, section 4
 
 Fuzz = Callable[..., subprocess.CompletedProcess[str]]

@@ -465,8 +465,7 @@ static bitx_status talk(const bitx_model *model, const wish *w)
     bitx_status status = w->ids ? read_ids(&before, w->ids) : BITX_OK;
     if (status == BITX_OK) status = open_generator(&generator, model, &config);
     if (status == BITX_OK && w->resume) status = restore(generator, w->resume);
-    if (status == BITX_OK)
-        status = find_tokens(&given, model, w, w->ids || generator->count > 0);
+    if (status == BITX_OK) status = find_tokens(&given, model, w, w->ids || generator->count > 0);
     if (status == BITX_OK) status = give_both(generator, &before, &given, w);
     if (status != BITX_OK) return status;
     print_given(generator);

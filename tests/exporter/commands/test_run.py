@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -430,9 +431,11 @@ def test_a_session_that_is_damaged_or_another_models_is_refused(
         for place in ([], ["--core", "native"]):
             result = refused(1, "the saved session cannot be restored", *words, *place)
             assert names in result.stderr
+    other = sound[:16] + bytes(32) + sound[48:-32]
+    saved.write_bytes(other + hashlib.sha256(other).digest())
+    refused(1, "it is of another model, or of this one with other options", *words)
     saved.write_bytes(sound)
-    other = ["run", host_bundle.path, "a", "--resume", saved]
-    refused(1, "it is of another model, or of this one with other options", *other)
+    assert said("run", host_bundle.path, "a", "--resume", saved).exit_code == 0  # the same weights
     refused(1, "No such file", "run", talker.path, "a", "--resume", tmp_path / "absent")
     missing = ["run", talker.path, "a", "-n", 1, "--save", tmp_path / "absent" / "file"]
     result = said(*missing)
@@ -453,4 +456,4 @@ def test_an_answer_that_breaks_off_is_told_and_exit_1(
     result = said("run", talker.path, "Once upon", "-n", 4)
     assert result.exit_code == 1
     assert result.stdout == "Once upon\n"
-    assert "the answer broke off: no token is left to choose" in result.stderr
+    assert "the answer broke off: no token is left" in result.stderr

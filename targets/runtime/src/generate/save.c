@@ -35,8 +35,7 @@ static saved_header describe(const bitx_generator *generator)
     const bitx_model *model = generator->session->model;
     saved_header header = {.version = VERSION};
     bitx_copy(header.magic, magic, sizeof magic);
-    bitx_copy(header.arithmetic,
-              model->arithmetic.records + offsetof(arithmetic_record, sha256),
+    bitx_copy(header.arithmetic, model->arithmetic.records + offsetof(arithmetic_record, sha256),
               sizeof header.arithmetic);
     header.computed = generator->session->position;
     header.pending = generator->count - header.computed;
