@@ -15,7 +15,13 @@ enum {
     SYS_GET_CMDLINE = 0x15,
     SYS_EXIT_EXTENDED = 0x20
 };
-enum { OPEN_READ = 1, OPEN_WRITE = 4, OPEN_WRITE_BYTES = 5, APPLICATION_EXIT = 0x20026, MOST_WORDS = 64 };
+enum {
+    OPEN_READ = 1,
+    OPEN_WRITE = 4,
+    OPEN_WRITE_BYTES = 5,
+    APPLICATION_EXIT = 0x20026,
+    MOST_WORDS = 64
+};
 
 extern const uint8_t runner_blob_start[], runner_blob_end[];
 extern uint8_t runner_memory_start[], runner_memory_end[];
