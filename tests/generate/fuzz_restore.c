@@ -3,7 +3,8 @@
  *     python -m tests.generate.fuzzing model model.bitx
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 \
  *         $(find targets/runtime tests/text -name '*.h' -printf '-I%h\n' | sort -u) \
- *         -ffp-contract=off $(python -m tests.generate.fuzzing files) tests/generate/fuzz_restore.c -o fuzz
+ *         -ffp-contract=off $(python -m tests.generate.fuzzing files) \
+ *         tests/generate/fuzz_restore.c -o fuzz
  *     BITX_MODEL=model.bitx ./fuzz -max_len=8192 NEW tests/generate/corpus/restore
  *
  * The first byte of an input says what is mended before the rest is restored, so that what lies
