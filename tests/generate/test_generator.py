@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from bitexport.runtime import library as c
 from bitexport_ref.sampler import Sampler as ReferenceSampler
 from bitexport_ref.sampler import drafted, kept_by_shift
 
-OK, ARGUMENT, ARENA, FULL, TOKEN = 0, -1, -8, -9, -10
+OK, ARGUMENT, FORMAT, UNSUPPORTED, ARENA, FULL, TOKEN = 0, -1, -5, -7, -8, -9, -10
 END = 3
 WARM = Sampler(temperature=1.5, seed=7)
 SAMPLERS = {
@@ -469,6 +470,29 @@ def test_every_byte_of_a_saved_session_is_checked_and_a_refusal_changes_nothing(
     assert other.save() == before
     other.restore(sound)
     assert other.save() == sound
+
+
+def test_without_a_sound_section_of_the_arithmetic_nothing_is_saved_or_restored(
+    tiny_model: HostModel,
+) -> None:
+    session = begun(tiny_model)
+    loaded, generator = raw(session)
+    saved, room = session.save(), np.empty(1 << 16, np.uint8)
+    section = tiny_model.model.arithmetic
+    newer = ctypes.create_string_buffer(struct.pack("<I32x", 2))
+    before = section.records, section.bytes
+    for records, size, status in (
+        (None, 0, ARGUMENT), (before[0], 35, FORMAT), (before[0], 37, FORMAT),
+        (ctypes.addressof(newer), 36, UNSUPPORTED),
+    ):  # fmt: skip
+        section.records, section.bytes = records, size
+        try:
+            assert loaded.bitx_generator_save_size(generator) == 0
+            assert loaded.bitx_generator_save(generator, room.ctypes.data, room.size) == status
+            assert loaded.bitx_generator_restore(generator, saved, len(saved)) == status
+        finally:
+            section.records, section.bytes = before
+    assert session.save() == saved
 
 
 def test_a_session_restored_where_the_context_is_too_small_is_refused(
