@@ -1,4 +1,4 @@
-"""Sections of text that are damaged under a sound hash are told in a sentence, here and on cores.
+"""A section that is wrong under a sound hash is told in a sentence, here and on cores.
 
 The hashes say what was written, not that it was written well: by another tool, or by a bug.
 """
@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.cli import main
-from bitexport.emit.bitx import CHAT, GENERATION, TOKENIZER
+from bitexport.emit.bitx import ARITHMETIC, CHAT, GENERATION, TOKENIZER
 from bitexport.emit.manifest import DATA, MANIFEST, Bundle
 from bitexport.errors import BundleError
 from bitexport.models.parts.options import Options
@@ -90,3 +90,13 @@ def test_a_sound_one_is_taken(sound: Bundle) -> None:
     words = ["verify", str(sound.path), "-n", "1", "--ids", "3,4"]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
+
+
+def test_a_file_that_says_another_arithmetic_than_it_has_is_refused(
+    sound: Bundle, tmp_path: Path
+) -> None:
+    broken = damaged(sound, ARITHMETIC, 1, 7, tmp_path)
+    result = CliRunner().invoke(main, ["verify", str(broken), "-n", "1", "--ids", "3,4"])
+    assert result.exit_code == 1, result.output
+    assert "the plan and the tensors compute something else" in result.stderr
+    assert "Traceback" not in result.stderr
