@@ -239,7 +239,7 @@ def facts_section_is_missing(rows: Sections) -> None:
 
 @in_sections(5, UNSUPPORTED)
 def section_of_a_later_version(rows: Sections) -> None:
-    rows.append(Row(14, b"new", 3))
+    rows.append(Row(15, b"new", 3))
 
 
 @in_sections(5, UNSUPPORTED)

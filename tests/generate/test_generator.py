@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from bitexport.runtime import library as c
 from bitexport_ref.sampler import Sampler as ReferenceSampler
 from bitexport_ref.sampler import drafted, kept_by_shift
 
-OK, ARGUMENT, ARENA, FULL, TOKEN = 0, -1, -8, -9, -10
+OK, ARGUMENT, FORMAT, UNSUPPORTED, ARENA, FULL, TOKEN = 0, -1, -5, -7, -8, -9, -10
 END = 3
 WARM = Sampler(temperature=1.5, seed=7)
 SAMPLERS = {
@@ -331,11 +332,19 @@ def test_answers_that_cannot_begin_are_refused(tiny_model: HostModel) -> None:
     with pytest.raises(TextError, match="cannot begin: bad argument"):
         session.answer(WARM)  # nothing was given
     session.give([3])
-    for answer in (
-        Answer(draft=5), Answer(draft=9), Answer(most_tokens=0), Answer(stop=[""]),
-        Answer(stop=["x" * 129]), Answer(stop_tokens=[1] * 9), Answer(stop=["\udcff"]),
+    for answer, says in (
+        (Answer(draft=5), "cannot begin: bad argument"),
+        (Answer(stop_tokens=[1] * 9), "cannot begin: bad argument"),
+        (Answer(draft=9), "draft 9 is not allowed"), (Answer(draft=-1), "draft -1 is not allowed"),
+        (Answer(most_tokens=0), "most_tokens 0 is not allowed"),
+        (Answer(most_tokens=1 << 32), "most_tokens 4294967296 is not allowed"),
+        (Answer(keep=1 << 32), "keep 4294967296 is not allowed"),
+        (Answer(keep=-1), "keep -1 is not allowed"),
+        (Answer(stop=[""]), "'' is no stop string"),
+        (Answer(stop=["x" * 129]), "is no stop string"),
+        (Answer(stop=["\udcff"]), "is no stop string"),
     ):  # fmt: skip
-        with pytest.raises(TextError, match="cannot begin: bad argument"):
+        with pytest.raises(TextError, match=says):
             session.answer(WARM, answer)
     for sampler in (
         Sampler(temperature=float("nan")), Sampler(top_k=0), Sampler(top_k=1 << 32),
@@ -463,13 +472,36 @@ def test_every_byte_of_a_saved_session_is_checked_and_a_refusal_changes_nothing(
     assert other.save() == sound
 
 
+def test_without_a_sound_section_of_the_arithmetic_nothing_is_saved_or_restored(
+    tiny_model: HostModel,
+) -> None:
+    session = begun(tiny_model)
+    loaded, generator = raw(session)
+    saved, room = session.save(), np.empty(1 << 16, np.uint8)
+    section = tiny_model.model.arithmetic
+    newer = ctypes.create_string_buffer(struct.pack("<I32x", 2))
+    before = section.records, section.bytes
+    for records, size, status in (
+        (None, 0, ARGUMENT), (before[0], 35, FORMAT), (before[0], 37, FORMAT),
+        (ctypes.addressof(newer), 36, UNSUPPORTED),
+    ):  # fmt: skip
+        section.records, section.bytes = records, size
+        try:
+            assert loaded.bitx_generator_save_size(generator) == 0
+            assert loaded.bitx_generator_save(generator, room.ctypes.data, room.size) == status
+            assert loaded.bitx_generator_restore(generator, saved, len(saved)) == status
+        finally:
+            section.records, section.bytes = before
+    assert session.save() == saved
+
+
 def test_a_session_restored_where_the_context_is_too_small_is_refused(
     tiny_model: HostModel,
 ) -> None:
     session = begun(tiny_model)
     list(session.answer(WARM, Answer(most_tokens=20, ignore_ends=True)))
     small = tiny_model.session(context=20)
-    with pytest.raises(BundleError, match="context full"):
+    with pytest.raises(BundleError, match="more tokens than the context has room for"):
         small.restore(session.save())
     loaded, generator = raw(small)
     assert loaded.bitx_generator_fork(generator, raw(session)[1]) == FULL

@@ -563,7 +563,7 @@ simple("table_changed", 4, blob_of(lambda blob: set_byte(blob, 100, blob[100] ^ 
 simple("no_sections", 5, header_of(count=0))
 simple("too_many_sections", 5, header_of(count=33))
 simple("section_count_huge", 5, header_of(count=0xFFFFFFFF))
-simple("section_unknown", 5, lambda file: file.extra.update({14: b""}), **UNSUPPORTED)
+simple("section_unknown", 5, lambda file: file.extra.update({15: b""}), **UNSUPPORTED)
 simple("section_3", 5, lambda file: file.extra.update({3: b""}), **UNSUPPORTED)
 simple("generation_defaults_twice", 7, lambda file: file.extra.update({11: bytes(128)}))
 simple("section_twice", 5, table_of(lambda table: table[1].__setitem__(0, 1)))

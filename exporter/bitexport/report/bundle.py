@@ -34,7 +34,7 @@ KINDS = (
 SECTIONS: Mapping[int, str] = {
     1: "facts", 2: "strings", 4: "tensor records", 5: "plan", 6: "plan", 7: "plan",
     9: "tokenizer", 10: "chat template", 11: "generation defaults",
-    12: "self-test", 13: "provenance",
+    12: "self-test", 13: "provenance", 14: "identity of the arithmetic",
 }  # fmt: skip
 DATA = 8
 LEAST_CONTEXT = 64
