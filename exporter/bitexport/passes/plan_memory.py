@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bitexport.passes.fuse_ops import fused_away
-from bitexport.passes.plan import Plan, Role, RowKind, aligned
+from bitexport.passes.plan import ATTENDS, Plan, Role, RowKind, aligned
 
 SESSION_BYTES = 384
 
@@ -91,7 +91,7 @@ def arena_bytes(plan: Plan, rows: int, context: int, pointer_bytes: int) -> int:
     places = aligned(len(plan.values) * pointer_bytes)
     if plan.is_language_model:
         rows = min(rows, context)
-    heads = max((op.attributes[0] for op in plan.ops if op.op.name == "Attend"), default=0)
+    heads = max((op.attributes[0] for op in plan.ops if op.op.name in ATTENDS), default=0)
     scores = heads * aligned(4 * context)
     slots = slot_bytes(plan, rows, 1, context, fused=True)
     tables = max((op.scratch_bytes for op in plan.ops), default=0)
