@@ -295,7 +295,7 @@ WRONG = (
         name="a chunk that is not the first attends to one position less",
         edits=(
             Edit(
-                f"{C}/ops/attend.c",
+                f"{C}/ops/attend.h",
                 "h.positions = call->position + t + 1;",
                 "h.positions = call->position + t + 1 - (call->position > 0 && t > 0);",
             ),

@@ -108,3 +108,9 @@ def slot_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) -
             count = counts.get(value.row_kind, value.rows)
             sizes[slot] = max(sizes.get(slot, 0), count * value.row_bytes)
     return sum(sizes.values())
+
+
+def position_bytes(element_bytes: int, layers: int, kv_heads: int, size: int) -> int:
+    """Return what keys and values of a token take in the arena; codes of a byte have scales too."""
+    scales = aligned(4 * kv_heads) if element_bytes == 1 else 0
+    return 2 * layers * (aligned(kv_heads * size * element_bytes) + scales)
