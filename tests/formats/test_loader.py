@@ -726,8 +726,8 @@ def op_code_is_0(model: Bitx) -> None:
 
 
 @in_model(17, UNSUPPORTED)
-def op_code_is_19(model: Bitx) -> None:
-    model.ops[5].code = 19
+def op_code_is_21(model: Bitx) -> None:
+    model.ops[5].code = 21
 
 
 @in_model(17)
@@ -1277,7 +1277,7 @@ def value_is_read_before_it_is_made(model: Bitx) -> None:
 
 @in_model(22)
 def value_is_made_twice(model: Bitx) -> None:
-    model.set_operand(model.op("Add", 1), 2, VALUE, "x1")
+    model.set_operand(model.op("Add", 2), 2, VALUE, "x1")
 
 
 @in_model(22)
@@ -1300,8 +1300,8 @@ def codes_of_the_cache_are_halves(model: Bitx) -> None:
 
 
 @in_model(19)
-def codes_have_too_few_scales(model: Bitx) -> None:
-    model.value("values.scales").columns -= 1
+def codes_have_too_many_scales(model: Bitx) -> None:
+    model.value("values.scales").columns += 1
 
 
 @in_model(19)
@@ -1331,7 +1331,7 @@ def scales_are_no_state(model: Bitx) -> None:
 
 @in_model(19)
 def codes_are_for_more_heads_than_there_are_scales(model: Bitx) -> None:
-    model.op("AttendInt8").attributes[1] //= 2
+    model.op("AttendInt8").attributes[1] += 1
 
 
 @in_model(19)
