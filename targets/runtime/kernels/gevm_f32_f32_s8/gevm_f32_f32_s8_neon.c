@@ -14,10 +14,14 @@ typedef struct eight {
     float32x4_t low, high;
 } eight;
 
+/* A code in the upper byte of a number has 24 bits behind the point; place 16 holds 0. */
 static inline eight load(const element *w)
 {
-    const int16x8_t row = vmovl_s8(vld1_s8(w));
-    return (eight){vcvtq_f32_s32(vmovl_s16(vget_low_s16(row))), vcvtq_f32_s32(vmovl_high_s16(row))};
+    const uint8x16_t first = {16, 16, 16, 0, 16, 16, 16, 1, 16, 16, 16, 2, 16, 16, 16, 3};
+    const uint8x16_t last = {16, 16, 16, 4, 16, 16, 16, 5, 16, 16, 16, 6, 16, 16, 16, 7};
+    const int8x16_t codes = vcombine_s8(vld1_s8(w), vdup_n_s8(0));
+    return (eight){vcvtq_n_f32_s32(vreinterpretq_s32_s8(vqtbl1q_s8(codes, first)), 24),
+                   vcvtq_n_f32_s32(vreinterpretq_s32_s8(vqtbl1q_s8(codes, last)), 24)};
 }
 
 #include "../gevm_f32_f32_neon.def"
