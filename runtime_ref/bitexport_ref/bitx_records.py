@@ -97,6 +97,8 @@ class OpCode(enum.IntEnum):
     QUANTIZE_GROUPS = 16
     GROUP_MATMUL = 17
     GROUP_EMBED = 18
+    APPEND_CACHE_INT8 = 19
+    ATTEND_INT8 = 20
 
 
 class OperandKind(enum.IntEnum):

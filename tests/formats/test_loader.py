@@ -17,6 +17,7 @@ from tests.formats.tiny_bitx import (
     CALL,
     CONTEXT,
     DATA,
+    F16,
     F32,
     FIXED,
     HEADER_BYTES,
@@ -725,8 +726,8 @@ def op_code_is_0(model: Bitx) -> None:
 
 
 @in_model(17, UNSUPPORTED)
-def op_code_is_19(model: Bitx) -> None:
-    model.ops[5].code = 19
+def op_code_is_21(model: Bitx) -> None:
+    model.ops[5].code = 21
 
 
 @in_model(17)
@@ -1276,7 +1277,7 @@ def value_is_read_before_it_is_made(model: Bitx) -> None:
 
 @in_model(22)
 def value_is_made_twice(model: Bitx) -> None:
-    model.set_operand(model.op("Add", 1), 2, VALUE, "x1")
+    model.set_operand(model.op("Add", 2), 2, VALUE, "x1")
 
 
 @in_model(22)
@@ -1291,6 +1292,82 @@ def op_that_does_not_append_writes_a_state(model: Bitx) -> None:
     model.value("key.rope").dtype, model.value("key.rope").slot = F32, len(model.values) - 1
     model.value("key.rope").fused_slot = len(model.values) - 1
     assert state.columns == model.value("key.rope").columns
+
+
+@in_model(19)
+def codes_of_the_cache_are_halves(model: Bitx) -> None:
+    model.value("keys.codes").dtype = F16
+
+
+@in_model(19)
+def codes_have_too_many_scales(model: Bitx) -> None:
+    model.value("values.scales").columns += 1
+
+
+@in_model(19)
+def scales_of_codes_are_halves(model: Bitx) -> None:
+    model.value("keys.scales").dtype = F16
+
+
+@in_model(19)
+def codes_are_attended_to_without_scales(model: Bitx) -> None:
+    model.set_operand(model.op("Attend"), 1, VALUE, "keys.codes")
+
+
+@in_model(19)
+def halves_are_attended_to_as_codes(model: Bitx) -> None:
+    model.set_operand(model.op("AttendInt8"), 3, VALUE, "values")
+
+
+@in_model(19)
+def codes_stand_where_their_scales_belong(model: Bitx) -> None:
+    model.set_operand(model.op("AttendInt8"), 2, VALUE, "keys.codes")
+
+
+@in_model(19)
+def scales_are_no_state(model: Bitx) -> None:
+    model.set_operand(model.op("AttendInt8"), 4, VALUE, "attention.scale")
+
+
+@in_model(19)
+def codes_are_for_more_heads_than_there_are_scales(model: Bitx) -> None:
+    model.op("AttendInt8").attributes[1] += 1
+
+
+@in_model(19)
+def floats_are_appended_to_codes(model: Bitx) -> None:
+    for operand in (0, 2):
+        model.set_operand(model.op("AppendCache"), operand, VALUE, "keys.codes")
+
+
+@in_model(19)
+def heads_of_codes_are_0(model: Bitx) -> None:
+    model.op("AppendCacheInt8").attributes[0] = 0
+
+
+@in_model(19)  # and rule 22: the op's own demands are looked at first
+def append_writes_the_scales_of_another_state(model: Bitx) -> None:
+    model.set_operand(model.op("AppendCacheInt8"), 4, VALUE, "values.scales")
+    model.set_operand(model.op("AppendCacheInt8", 1), 4, VALUE, "keys.scales")
+
+
+@in_model(22)
+def codes_are_appended_to_twice(model: Bitx) -> None:
+    second = model.op("AppendCacheInt8", 1)
+    for operand, name in ((0, "codes"), (1, "scales"), (3, "codes"), (4, "scales")):
+        model.set_operand(second, operand, VALUE, f"keys.{name}")
+
+
+@in_model(22)
+def scales_have_two_writers(model: Bitx) -> None:
+    second = model.op("AppendCacheInt8", 1)
+    for operand in (1, 4):
+        model.set_operand(second, operand, VALUE, "keys.scales")
+
+
+@in_model(22)
+def codes_are_read_before_they_are_appended_to(model: Bitx) -> None:
+    put_behind(model, model.op("AppendCacheInt8", 1), model.op("AttendInt8"))
 
 
 @in_model(22)
@@ -1315,9 +1392,13 @@ def value_is_made_by_no_op(model: Bitx) -> None:
 
 @in_model(22)
 def cache_is_read_before_it_is_appended_to(model: Bitx) -> None:
-    append, attend = model.op("AppendCache", 1), model.op("Attend")
-    ops = [op for op in model.ops if op is not append]
-    ops.insert(ops.index(attend) + 1, append)
+    put_behind(model, model.op("AppendCache", 1), model.op("Attend"))
+
+
+def put_behind(model: Bitx, moved: tiny.Op, later: tiny.Op) -> None:
+    """Move an op behind a later one."""
+    ops = [op for op in model.ops if op is not moved]
+    ops.insert(ops.index(later) + 1, moved)
     operands = [model.operands[op.first : op.first + op.inputs + op.outputs] for op in ops]
     model.ops, model.operands = ops, [operand for each in operands for operand in each]
     for op, above in zip(ops, range(len(ops)), strict=True):

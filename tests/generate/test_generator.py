@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.generate.conftest import Reference
+from tests.generate.conftest import Reference, read
 from tests.tiny_checkpoint import PROMPT
 
+from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError, TextError
 from bitexport.runtime import Answer, Chosen, End, Ended, HostModel, HostSession, Prefill, Sampler
 from bitexport.runtime import library as c
@@ -75,6 +76,17 @@ def test_an_answer_is_the_references_whatever_the_draft_the_chunk_and_the_thread
         assert session.tokens == expected[0]
         assert "".join(event.text for event in events) == expected[1]
         assert ended(events).why.name.lower() == expected[2].why
+
+
+def test_an_answer_with_a_cache_of_int8_is_the_references(
+    coded_model: HostModel, coded_bundle: Bundle
+) -> None:
+    given = coded_model.encode(PROMPT)
+    expected, _, _ = read(coded_bundle).answer(given, as_reference(WARM), 40)
+    for draft, chunk, threads in ((0, 16, 1), (4, 3, 2)):
+        session = begun(coded_model, draft=draft, chunk=chunk, threads=threads)
+        list(session.answer(WARM, Answer(most_tokens=40, draft=draft, continues=True)))
+        assert session.tokens == expected
 
 
 def test_a_draft_takes_fewer_steps(tiny_model: HostModel) -> None:
@@ -198,6 +210,15 @@ def test_a_full_context_ends_an_answer(tiny_model: HostModel) -> None:
 def test_a_full_context_is_shifted_as_if_the_kept_tokens_had_been_all(
     keep: int, tiny_model: HostModel
 ) -> None:
+    check_shift(tiny_model, keep)
+
+
+def test_a_cache_of_int8_is_shifted_as_well(coded_model: HostModel) -> None:
+    check_shift(coded_model, 4)
+
+
+def check_shift(tiny_model: HostModel, keep: int) -> None:
+    """Compare a session that shifts with sessions that begin with what is kept."""
     session = begun(tiny_model, context=20)
     answer = Answer(ignore_ends=True, keep=keep, most_tokens=30)
     events = list(session.answer(WARM, answer))
@@ -433,10 +454,12 @@ def middles(model: HostModel) -> list[Callable[[], HostSession]]:
     return [model.session, lambda: begun(model), at_length, at_stop, cancelled]
 
 
-def test_copies_continue_as_the_original_does(tiny_model: HostModel) -> None:
-    for make in middles(tiny_model):
+@pytest.mark.parametrize("cache", ["tiny", "coded"])
+def test_copies_continue_as_the_original_does(cache: str, request: pytest.FixtureRequest) -> None:
+    model: HostModel = request.getfixturevalue(f"{cache}_model")
+    for make in middles(model):
         session = make()
-        fork, restored = session.fork(), tiny_model.session(chunk=5, threads=2, context=40)
+        fork, restored = session.fork(), model.session(chunk=5, threads=2, context=40)
         restored.give([5, 6])
         restored.restore(session.save())
         assert session.save() == fork.save() == restored.save()
@@ -493,6 +516,27 @@ def test_without_a_sound_section_of_the_arithmetic_nothing_is_saved_or_restored(
         finally:
             section.records, section.bytes = before
     assert session.save() == saved
+
+
+def test_a_saved_session_has_the_codes_and_their_scales(
+    tiny_model: HostModel, coded_model: HostModel
+) -> None:
+    model, session = coded_model.bundle.manifest["model"], begun(coded_model)
+    list(session.answer(WARM, Answer(most_tokens=2, ignore_ends=True)))
+    codes = session.save()
+    heads, size, layers = (model[key] for key in ("kv_heads", "head_size", "layers"))
+    positions = int.from_bytes(codes[48:52], "little")
+    assert int.from_bytes(codes[12:16], "little") == 4 * layers
+    assert positions == position_of(session) > 0
+
+    def aligned(size: int) -> int:
+        return -(-size // 64) * 64
+
+    tokens = aligned(64 + 4 * (positions + int.from_bytes(codes[52:56], "little")))
+    states = aligned(positions * heads * size) + aligned(4 * positions * heads)
+    assert len(codes) == tokens + 2 * layers * states + 32
+    with pytest.raises(BundleError, match="cannot be restored"):
+        tiny_model.session().restore(codes)
 
 
 def test_a_session_restored_where_the_context_is_too_small_is_refused(

@@ -271,6 +271,18 @@ WRONG = (
         op="AppendCache", output="present.0.key",
     ),
     Wrong(
+        name="codes in the cache have the scale of the first head",
+        edits=(Edit(f"{C}/ops/attend_int8.c", "row)[h->group]", "row)[0]"),),
+        op="AttendInt8", output="model.layers.0.self_attn.attend", options=("--kv-cache", "int8"),
+    ),
+    Wrong(
+        name="the scale of codes is the factor that made them",
+        edits=(
+            Edit(f"{C}/ops/append_cache_int8.c", "scale[h] = 1.0f / factor", "scale[h] = factor"),
+        ),
+        op="AppendCacheInt8", output="present.0.key_scale", options=("--kv-cache", "int8"),
+    ),
+    Wrong(
         name="activations on a tie are rounded away from zero",
         edits=(
             Edit(
@@ -302,7 +314,7 @@ WRONG = (
         name="a chunk that is not the first attends to one position less",
         edits=(
             Edit(
-                f"{C}/ops/attend.c",
+                f"{C}/ops/attend.h",
                 "h.positions = call->position + t + 1;",
                 "h.positions = call->position + t + 1 - (call->position > 0 && t > 0);",
             ),
@@ -404,6 +416,16 @@ REFUSED = (
     Refused(
         name="neon reads two fields of the layout in another order", edits=(NEON_FIELDS,),
         says=KERNEL,
+    ),
+    Refused(
+        name="codes in the cache lose their sign",
+        edits=(
+            Edit(
+                f"{C}/kernels/gevm_f32_f32_s8/gevm_f32_f32_s8_avx2.c",
+                "_mm256_cvtepi8_epi32", "_mm256_cvtepu8_epi32",
+            ),
+        ),
+        says=KERNEL, target="host", core="native",
     ),
     Refused(
         name="neon sums in int16 for too long", edits=(NEON_INT16,), says=KERNEL,
