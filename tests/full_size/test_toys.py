@@ -134,7 +134,7 @@ def test_a_gguf_without_merges_is_refused_and_built_without_text(tmp_path: Path)
     """The prompt is then BOS, and 7919 i modulo the vocabulary."""
     path = generate(TOYS["bonsai-8b"], tmp_path / "toy")
     path.write_bytes(path.read_bytes().replace(b"tokenizer.ggml.merges", b"tokenizer.ggml.merged"))
-    with pytest.raises(CheckpointError, match="has no `tokenizer.ggml.merges`") as refused:
+    with pytest.raises(CheckpointError, match=r"has no `tokenizer\.ggml\.merges`") as refused:
         build(path, tmp_path / "refused")
     assert "--text none" in str(refused.value.hint)
     assert not (tmp_path / "refused").exists()
