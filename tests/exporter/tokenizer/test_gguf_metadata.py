@@ -49,7 +49,8 @@ def test_scored_pieces_of_a_sample() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_known_manner_compiles(name: str) -> None:
-    found = read_gguf_tokenizer(_metadata("gpt-2") | {"tokenizer.ggml.pre": name})
+    own = "falcon" if name == "falcon" else "gpt-2"
+    found = read_gguf_tokenizer(_metadata(own) | {"tokenizer.ggml.pre": name})
     family = manner(name)
     assert found is not None
     assert family is not None
