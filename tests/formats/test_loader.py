@@ -1607,11 +1607,14 @@ def test_a_sound_file_opens_and_runs(check: Check) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "stop", "expected"),
-    [(12, 3, (OK, 0, 0)), (11, 3, (FORMAT, 26, 0)), (12, tiny.VOCABULARY, (FORMAT, 27, 0))],
-)
+    ("tokens", "stop", "temperature", "expected"),
+    [
+        (12, 3, 1.0, (OK, 0, 0)), (11, 3, 1.0, (FORMAT, 26, 0)),
+        (12, tiny.VOCABULARY, 1.0, (FORMAT, 27, 0)), (12, 3, 0.0, (FORMAT, 28, 0)),
+    ],
+)  # fmt: skip
 def test_tables_of_text_are_checked(
-    check: Check, tokens: int, stop: int, expected: tuple[int, ...]
+    check: Check, tokens: int, stop: int, temperature: float, expected: tuple[int, ...]
 ) -> None:
     tokenizer = tiny_tables.character_tables()
     tokenizer.header = {3: tokens}
@@ -1619,7 +1622,8 @@ def test_tables_of_text_are_checked(
     model = tiny.tiny()
     for ident, section in ((9, tokenizer.write()), (10, chat)):
         model.extra.append(Row(ident, section, len(section)))
-    model.extra.append(Row(11, bytes(64), 1))
+    generation = struct.pack("<IfIfffff32x", 1, temperature, 5, 1.0, 0.0, 1.0, 0.0, 0.0)
+    model.extra.append(Row(11, generation, 1))
     (said,) = check([model.write()])
     assert said.opened == (OK, 0), said
     assert said.of("hashes") == (OK, 0, 0)

@@ -25,7 +25,7 @@ from bitexport.toolchain.programs import find_program, run_tool
 HERE = Path(__file__).parent.resolve()
 CORES = [(target, core) for target in load_targets().values() for core in target.cores]
 TEXT = Path("src/text")
-CORE = ("src/sha256.c", "src/generate/sample.c")
+CORE = ("src/sha256.c", "src/floats.c", "src/generate/sample.c")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 Replay = Callable[[Sequence[bytes]], list[str]]

@@ -2,7 +2,7 @@
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 \
  *         $(find targets/runtime tests/kernels tests/text -name '*.h' -printf '-I%h\n' | sort -u) \
- *         targets/runtime/src/text/[a-z]*.c targets/runtime/src/{sha256,generate/sample}.c \
+ *         targets/runtime/src/text/[a-z]*.c targets/runtime/src/{sha256,floats,generate/sample}.c \
  *         tests/text/check_cases.c tests/text/fuzz_cases.c -o fuzz
  *     ./fuzz -max_len=32768 NEW tests/text/corpus/encode
  *
