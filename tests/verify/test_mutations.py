@@ -563,8 +563,8 @@ WRITTEN = {
     ),
     "rows of plain matrices are written in reverse": Edit(
         "exporter/bitexport/models/parts/stored.py",
-        "yield np.ascontiguousarray(rows).tobytes()",
-        "yield np.ascontiguousarray(rows[::-1]).tobytes()",
+        "np.ascontiguousarray(rows).tobytes()",
+        "np.ascontiguousarray(rows[::-1]).tobytes()",
     ),
 }
 
