@@ -24,6 +24,7 @@ from bitexport_ref.sampler import drafted, kept_by_shift
 
 OK, ARGUMENT, FORMAT, UNSUPPORTED, ARENA, FULL, TOKEN = 0, -1, -5, -7, -8, -9, -10
 END = 3
+SLACK = 256  # the session's own record: its size is the compiler's affair
 WARM = Sampler(temperature=1.5, seed=7)
 SAMPLERS = {
     "greedy": Sampler(),
@@ -87,6 +88,20 @@ def test_an_answer_with_a_cache_of_int8_is_the_references(
         session = begun(coded_model, draft=draft, chunk=chunk, threads=threads)
         list(session.answer(WARM, Answer(most_tokens=40, draft=draft, continues=True)))
         assert session.tokens == expected
+
+
+@pytest.mark.parametrize("cache", ["tiny", "coded"])
+def test_a_session_takes_what_the_manifest_says(cache: str, request: pytest.FixtureRequest) -> None:
+    model: HostModel = request.getfixturevalue(f"{cache}_model")
+    config, asked = model.library.bitx_config_default(), ctypes.c_size_t()
+    for rows in (1, 16):
+        config.chunk_rows = rows
+        status = model.library.bitx_session_size(
+            ctypes.byref(asked), ctypes.byref(model.model), ctypes.byref(config)
+        )
+        assert status == OK
+        promised = model.bundle.manifest["memory"][f"arena_bytes_{rows}_rows"]
+        assert promised - SLACK < asked.value <= promised
 
 
 def test_a_draft_takes_fewer_steps(tiny_model: HostModel) -> None:
