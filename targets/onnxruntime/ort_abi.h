@@ -106,8 +106,8 @@ typedef struct bitx_ort_api {
     bitx_ort_slot from_89[1];
     bitx_ort_status *(*context_input)(const bitx_ort_context *context, size_t index,
                                       const bitx_ort_value **value);
-    bitx_ort_status *(*context_output)(bitx_ort_context *context, size_t index,
-                                       const int64_t *dims, size_t rank, bitx_ort_value **value);
+    bitx_ort_status *(*context_output)(bitx_ort_context *context, size_t index, const int64_t *dims,
+                                       size_t rank, bitx_ort_value **value);
     void (*release_env)(bitx_ort_env *env);
     void (*release_status)(bitx_ort_status *status);
     void (*release_memory)(bitx_ort_memory *memory);

@@ -19,8 +19,8 @@ const char *bitx_ort_meaning(bitx_status status)
     case BITX_E_TOKEN:       return "a token is outside the vocabulary";
     case BITX_E_FULL:        return "the context holds no further token";
     case BITX_E_UNSUPPORTED: return "this library lacks the op";
-    case BITX_E_ARGUMENT:    return "an operand has a shape or a dtype that does not fit the others";
-    default:                 return bitx_status_name(status);
+    case BITX_E_ARGUMENT: return "an operand has a shape or a dtype that does not fit the others";
+    default:              return bitx_status_name(status);
     }
 }
 

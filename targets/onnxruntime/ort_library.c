@@ -1,4 +1,5 @@
-/* ort_library.c - what onnxruntime asks of a library of custom ops: which there are, and run one. */
+/* ort_library.c - what onnxruntime asks of a library of custom ops: which there are, and run one.
+ */
 #include "ort_call.h"
 
 #include "floats.h"
@@ -9,6 +10,8 @@
 #include <string.h>
 
 #define VISIBLE __attribute__((visibility("default")))
+
+enum { DOMAIN_VERSION = 1 };
 
 /* ---- Operators ---------------------------------------------------------------------------- */
 
@@ -76,6 +79,12 @@ static int one(const bitx_ort_op *op)
 {
     (void)op;
     return 1;
+}
+
+static int domain_version(const bitx_ort_op *op)
+{
+    (void)op;
+    return DOMAIN_VERSION;
 }
 
 /* ---- Kernels ------------------------------------------------------------------------------ */
@@ -196,8 +205,8 @@ static bitx_ort_status *compute(void *made, bitx_ort_context *context)
             .variadic_output_is_homogeneous = one,                                                 \
             .create = create,                                                                      \
             .compute = compute,                                                                    \
-            .first_version = one,                                                                  \
-            .last_version = one},                                                                  \
+            .first_version = domain_version,                                                       \
+            .last_version = domain_version},                                                       \
      .name = #op_type,                                                                             \
      .inputs = (ins),                                                                              \
      .outputs = (outs),                                                                            \
@@ -222,8 +231,8 @@ static bitx_ort_status *make_domain(const bitx_ort_api *api)
     bitx_ort_domain *made = NULL;
     bitx_kernels kernels;
     if (!bitx_floats_are_sound())
-        return api->create_status(
-            BITX_ORT_FAIL, "bitexport: this build or core does not round as IEEE-754 asks");
+        return api->create_status(BITX_ORT_FAIL,
+                                  "bitexport: this build or core does not round as IEEE-754 asks");
     bitx_kernels_choose(&kernels, ~0u);
     if (!bitx_kernels_agree(&kernels))
         return api->create_status(
@@ -253,4 +262,30 @@ VISIBLE bitx_ort_status *RegisterCustomOps(bitx_ort_options *options, const bitx
     if (!domain.made) status = make_domain(api);
     pthread_mutex_unlock(&domain.lock);
     return status ? status : api->add_domain(options, domain.made);
+}
+
+/* ---- What others ask ----------------------------------------------------------------------- */
+
+const char *bitx_ort_isa(void);
+const char *bitx_ort_form(size_t index);
+uint32_t bitx_ort_domain_version(void);
+
+/* The instruction set whose kernels are run: the best of those that this core has. */
+VISIBLE const char *bitx_ort_isa(void)
+{
+    bitx_kernels kernels;
+    bitx_kernels_choose(&kernels, ~0u);
+    return bitx_isa_name(kernels.isa);
+}
+
+/* The name of an operator; null behind the last. */
+VISIBLE const char *bitx_ort_form(size_t index)
+{
+    return index < FORMS ? forms[index].name : NULL;
+}
+
+/* The version of domain ai.bitexport whose operators these are. */
+VISIBLE uint32_t bitx_ort_domain_version(void)
+{
+    return DOMAIN_VERSION;
 }

@@ -111,7 +111,8 @@ static size_t bytes_of_copies(const ort_call *c)
             bytes += (size_t)bitx_round_up(padded_stride(&c->call.in[i]) * c->call.in[i].rows,
                                            BITX_ALIGNMENT);
     for (size_t i = 0; i < c->call.outputs; i++)
-        if (!has_room(&c->call.out[i])) bytes += padded_stride(&c->call.out[i]) * c->call.out[i].rows;
+        if (!has_room(&c->call.out[i]))
+            bytes += padded_stride(&c->call.out[i]) * c->call.out[i].rows;
     return bytes + (size_t)bitx_scratch_bytes(c->kernel->form->layout, c->kernel->k);
 }
 
@@ -157,8 +158,8 @@ static void copy_out(const ort_call *c)
 static void run(ort_call *c)
 {
     const size_t bytes = bytes_of_copies(c);
-    c->room = bytes ? aligned_alloc(BITX_ALIGNMENT, (size_t)bitx_round_up(bytes, BITX_ALIGNMENT))
-                    : NULL;
+    c->room =
+        bytes ? aligned_alloc(BITX_ALIGNMENT, (size_t)bitx_round_up(bytes, BITX_ALIGNMENT)) : NULL;
     if (bytes && !c->room) {
         bitx_ort_refuse(c, "there is no memory left");
         return;

@@ -153,8 +153,8 @@ static void attend_task(void *argument, size_t index)
     const heads_job *job = argument;
     const size_t heads = job->c->call.attribute[0], positions = (size_t)job->c->in[1].dims[2];
     float *scores = malloc(positions * sizeof *scores);
-    job->status[index] = scores ? attend_head(job->c, index / heads, index % heads, scores)
-                                : BITX_E_ARENA;
+    job->status[index] =
+        scores ? attend_head(job->c, index / heads, index % heads, scores) : BITX_E_ARENA;
     free(scores);
 }
 
