@@ -62,7 +62,8 @@ EXCLUDED = {
     help="Two runs on a core instead of every way, for models of many gigabytes.",
 )
 @click.option("--runtime", type=click.Choice(["onnxruntime"]),
-              help="Run model.onnx in onnxruntime, with the runtime's kernels as custom ops.")  # fmt: skip
+              help="Run model.onnx in onnxruntime, with the runtime's kernels as custom ops."
+              )  # fmt: skip
 @click.option("--onnxruntime", type=click.Path(path_type=Path), metavar="FILE",
               help="With --runtime onnxruntime: its wheel, or libonnxruntime.so, for the target; "
               "default: the one installed here.")  # fmt: skip
@@ -197,7 +198,7 @@ def _verify_graph(
             raise MismatchError(
                 f"{result.core}, onnxruntime, {way.words}: position {difference.position}: "
                 f"{difference.what}",
-                hint="`bitexport verify` without --runtime says whether the runtime itself is equal",
+                hint="`bitexport verify` without --runtime says whether the runtime is equal",
             )
         if result.problem:
             raise MismatchError(f"{result.core}, onnxruntime: {result.problem}")

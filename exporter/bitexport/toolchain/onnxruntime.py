@@ -31,6 +31,18 @@ def ops_root() -> Path:
     return targets_root() / "onnxruntime"
 
 
+def emulation(target: Target) -> tuple[str, ...]:
+    """Return what the emulator of a target is told besides the core.
+
+    onnxruntime asks /proc/cpuinfo and /sys for its cores at start, and stops when they are those of
+    this machine: QEMU looks into a folder of ours first.
+    """
+    if not target.loader:
+        return ()
+    libraries = f"LD_LIBRARY_PATH={Path(target.loader).parent}"
+    return ("-L", str(ops_root() / _machine(target)), "-E", libraries)
+
+
 def this_machine() -> Target:
     """Return the target that the Python we run in could load a library of."""
     machine = platform.machine()
@@ -40,6 +52,15 @@ def this_machine() -> Target:
             hint=f"custom ops for onnxruntime are built for Linux on {', '.join(MACHINES)}",
         )
     return find_target(MACHINES[machine])
+
+
+def require_onnxruntime(target: Target) -> None:
+    """Refuse a target that onnxruntime does not run on."""
+    if target.os != "linux" or _machine(target) not in MACHINES:
+        raise TargetError(
+            f"onnxruntime is not published for target `{target.name}`",
+            hint=f"it is for Linux on {', '.join(MACHINES)}: targets host and arm64",
+        )
 
 
 def build_ops_library(target: Target, runtime: Path, output: Path) -> Path:
@@ -62,6 +83,7 @@ def onnxruntime_library(target: Target, given: Path | None, folder: Path) -> Pat
 
     What comes out of a wheel is put into `folder`.
     """
+    require_onnxruntime(target)
     if given is None:
         return _installed(target)
     if not given.is_file():
@@ -78,9 +100,13 @@ def onnxruntime_library(target: Target, given: Path | None, folder: Path) -> Pat
     )
 
 
+def _machine(target: Target) -> str:
+    return target.triple.partition("-")[0]
+
+
 def _installed(target: Target) -> Path:
     package = importlib.util.find_spec("onnxruntime")
-    if MACHINES.get(platform.machine()) == target.name and package and package.origin:
+    if platform.machine() == _machine(target) and package and package.origin:
         found = sorted((Path(package.origin).parent / "capi").glob("libonnxruntime.so*"))
         if found:
             return found[0]
@@ -90,21 +116,14 @@ def _installed(target: Target) -> Path:
 
 
 def _how_to_get(target: Target) -> str:
-    machine = next((name for name, of in MACHINES.items() if of == target.name), None)
-    if machine is None:
-        return f"onnxruntime is tried on {', '.join(MACHINES.values())}"
     return (
         "pip download --no-deps --only-binary :all: --python-version 3.11 --platform "
-        f"manylinux_2_28_{machine} onnxruntime; then --onnxruntime WHEEL"
+        f"manylinux_2_28_{_machine(target)} onnxruntime; then --onnxruntime WHEEL"
     )
 
 
 def _compile(target: Target, runtime: Path, words: list[str], output: Path) -> Path:
-    if target.os != "linux":
-        raise TargetError(
-            f"target `{target.name}` has no operating system, and onnxruntime needs one",
-            hint="build for arm64 or host",
-        )
+    require_onnxruntime(target)
     flags = load_flags()
     command = [
         find_program(target.compiler, target), *flags.always, *target.flags, *flags.warnings,

@@ -19,8 +19,8 @@ from bitexport.toolchain.onnxruntime import (
     OPS_LIBRARY,
     build_graph_runner,
     build_ops_library,
+    emulation,
     onnxruntime_library,
-    ops_root,
 )
 from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference
@@ -88,7 +88,7 @@ class GraphMachine:
         try:
             return parse(
                 run_program(
-                    self.target, core, self.program, words, TIMEOUT_SECONDS, self._emulation()
+                    self.target, core, self.program, words, TIMEOUT_SECONDS, emulation(self.target)
                 ).stdout
             )
         except RunError as error:
@@ -99,17 +99,6 @@ class GraphMachine:
     def indices(self, way: GraphWay, expected: Expected) -> Sequence[int]:
         """Return the op outputs that a run shows."""
         return range(len(expected.outputs)) if way.whole else self.outputs
-
-    def _emulation(self) -> tuple[str, ...]:
-        """Return what the emulator is told besides the core.
-
-        onnxruntime asks /proc/cpuinfo and /sys for its cores at start, and stops when they are
-        those of this machine: QEMU looks into a folder of ours first.
-        """
-        if not self.target.loader:
-            return ()
-        libraries = f"LD_LIBRARY_PATH={Path(self.target.loader).parent}"
-        return ("-L", str(ops_root() / self.target.name), "-E", libraries)
 
 
 @contextmanager
