@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-void bitx_ort_refuse(ort_call *c, const char *because)
+static bitx_ort_status *refusal(const ort_kernel *kernel, const char *because)
 {
     char text[256];
-    if (c->status) return;
-    (void)snprintf(text, sizeof text, "ai.bitexport %s: %s", c->kernel->form->name, because);
-    c->status = c->kernel->api->create_status(BITX_ORT_INVALID_ARGUMENT, text);
+    (void)snprintf(text, sizeof text, "ai.bitexport %s: %s", kernel->form->name, because);
+    return kernel->api->create_status(BITX_ORT_INVALID_ARGUMENT, text);
+}
+
+void bitx_ort_refuse(ort_call *c, const char *because)
+{
+    if (!c->status) c->status = refusal(c->kernel, because);
 }
 
 const char *bitx_ort_meaning(bitx_status status)
@@ -68,41 +72,49 @@ static int count_elements(ort_tensor *tensor)
     return 1;
 }
 
-static int read_shape(ort_call *c, ort_tensor *tensor, const bitx_ort_shape *shape)
+static bitx_ort_status *read_shape(ort_tensor *tensor, const ort_kernel *kernel,
+                                   const bitx_ort_shape *shape)
 {
-    const bitx_ort_api *api = c->kernel->api;
+    const bitx_ort_api *api = kernel->api;
     bitx_ort_dtype dtype = BITX_ORT_ANY;
-    if (!succeeds(c, api->element_type(shape, &dtype))) return 0;
-    if (!succeeds(c, api->rank(shape, &tensor->rank))) return 0;
-    if (!read_dtype(&tensor->dtype, dtype) || tensor->rank > ORT_MOST_RANK) {
-        bitx_ort_refuse_status(c, BITX_E_ARGUMENT);
-        return 0;
-    }
-    if (!succeeds(c, api->dimensions(shape, tensor->dims, tensor->rank))) return 0;
-    if (!count_elements(tensor)) bitx_ort_refuse_status(c, BITX_E_ARGUMENT);
-    return !c->status;
+    bitx_ort_status *status = api->element_type(shape, &dtype);
+    if (!status) status = api->rank(shape, &tensor->rank);
+    if (status) return status;
+    if (!read_dtype(&tensor->dtype, dtype) || tensor->rank > ORT_MOST_RANK)
+        return refusal(kernel, bitx_ort_meaning(BITX_E_ARGUMENT));
+    status = api->dimensions(shape, tensor->dims, tensor->rank);
+    if (!status && !count_elements(tensor))
+        status = refusal(kernel, bitx_ort_meaning(BITX_E_ARGUMENT));
+    return status;
+}
+
+bitx_ort_status *bitx_ort_read(ort_tensor *tensor, const ort_kernel *kernel,
+                               const bitx_ort_value *value)
+{
+    const bitx_ort_api *api = kernel->api;
+    bitx_ort_shape *shape = NULL;
+    void *data = NULL;
+
+    if (!value) return refusal(kernel, "an input is missing");
+    bitx_ort_status *status = api->shape_of_value(value, &shape);
+    if (status) return status;
+    status = read_shape(tensor, kernel, shape);
+    api->release_shape(shape);
+    /* The interface has no other way to read. */
+    if (!status) status = api->tensor_data((bitx_ort_value *)(uintptr_t)value, &data);
+    tensor->data = data;
+    return status;
 }
 
 int bitx_ort_read_input(ort_call *c, size_t i)
 {
-    const bitx_ort_api *api = c->kernel->api;
     const bitx_ort_value *value = NULL;
-    bitx_ort_shape *shape = NULL;
-    void *data = NULL;
-
-    if (!succeeds(c, api->context_input(c->context, i, &value))) return 0;
-    if (!value) {
-        bitx_ort_refuse(c, "an input is missing");
-        return 0;
+    if (c->kernel->constant[i].data) {
+        c->in[i] = c->kernel->constant[i];
+        return 1;
     }
-    if (!succeeds(c, api->shape_of_value(value, &shape))) return 0;
-    const int is_read = read_shape(c, &c->in[i], shape);
-    api->release_shape(shape);
-    if (!is_read) return 0;
-    /* The interface has no other way to read. */
-    if (!succeeds(c, api->tensor_data((bitx_ort_value *)(uintptr_t)value, &data))) return 0;
-    c->in[i].data = data;
-    return 1;
+    return succeeds(c, c->kernel->api->context_input(c->context, i, &value)) &&
+           succeeds(c, bitx_ort_read(&c->in[i], c->kernel, value));
 }
 
 int bitx_ort_make_output(ort_call *c, size_t i, const int64_t *dims, size_t rank, uint32_t dtype)

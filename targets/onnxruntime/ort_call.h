@@ -12,14 +12,6 @@ typedef struct ort_form {
     uint32_t code, layout;
 } ort_form;
 
-/* A node of a graph: never changes, so that any number of threads may run it. */
-typedef struct ort_kernel {
-    const ort_form *form;
-    const bitx_ort_api *api;
-    uint32_t n, k, attribute[4];
-    bitx_kernels kernels;
-} ort_kernel;
-
 enum { ORT_MOST_RANK = 8 };
 
 /* A tensor; the rows of one have no room between them. */
@@ -30,6 +22,16 @@ typedef struct ort_tensor {
     uint32_t dtype; /* bitx_dtype; 0 for int64 */
     uint64_t elements;
 } ort_tensor;
+
+/* A node of a graph: never changes, so that any number of threads may run it. */
+typedef struct ort_kernel {
+    const ort_form *form;
+    const bitx_ort_api *api;
+    uint32_t inputs, outputs;
+    uint32_t n, k, attribute[4];
+    ort_tensor constant[BITX_MOST_INPUTS]; /* weights; no data: of a call */
+    bitx_kernels kernels;
+} ort_kernel;
 
 /* A call in the making. */
 typedef struct ort_call {
@@ -47,6 +49,10 @@ void bitx_ort_refuse(ort_call *c, const char *because);
 
 /* The same, of an op that ran or did not fit. */
 void bitx_ort_refuse_status(ort_call *c, bitx_status status);
+
+/* Reads a tensor.  On failure, what onnxruntime says or what we say of it. */
+bitx_ort_status *bitx_ort_read(ort_tensor *tensor, const ort_kernel *kernel,
+                               const bitx_ort_value *value);
 
 /* Reads input i; 0 after a refusal. */
 int bitx_ort_read_input(ort_call *c, size_t i);

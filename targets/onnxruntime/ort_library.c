@@ -129,6 +129,19 @@ static bitx_ort_status *read_attributes(ort_kernel *kernel, const bitx_ort_kerne
     return NULL;
 }
 
+/* Weights lie where they lie as long as the session lives: what they are is asked once. */
+static bitx_ort_status *read_constants(ort_kernel *kernel, const bitx_ort_kernel_info *info)
+{
+    for (size_t i = 0; i < kernel->inputs; i++) {
+        const bitx_ort_value *value = NULL;
+        int is_constant = 0;
+        bitx_ort_status *status = kernel->api->constant_input(info, i, &is_constant, &value);
+        if (!status && is_constant) status = bitx_ort_read(&kernel->constant[i], kernel, value);
+        if (status) return status;
+    }
+    return NULL;
+}
+
 static bitx_ort_status *create(const bitx_ort_op *op, const bitx_ort_api *api,
                                const bitx_ort_kernel_info *info, void **made)
 {
@@ -137,8 +150,11 @@ static bitx_ort_status *create(const bitx_ort_op *op, const bitx_ort_api *api,
     if (!kernel) return api->create_status(BITX_ORT_FAIL, "there is no memory left");
     kernel->form = form_of(op);
     kernel->api = api;
+    kernel->inputs = (uint32_t)input_count(op);
+    kernel->outputs = (uint32_t)output_count(op);
     bitx_kernels_choose(&kernel->kernels, ~0u);
     bitx_ort_status *status = read_attributes(kernel, info);
+    if (!status) status = read_constants(kernel, info);
     if (status)
         free(kernel);
     else
@@ -166,17 +182,16 @@ static void run_parallel(void *context, bitx_task task, void *argument, size_t c
 static bitx_ort_status *compute(void *made, bitx_ort_context *context)
 {
     const ort_kernel *kernel = made;
-    const ort_form *form = kernel->form;
     ort_call c = {.kernel = kernel, .context = context};
     c.session.kernels = kernel->kernels;
     c.session.config.parallel_for = run_parallel;
     c.session.config.parallel_context = &c;
-    c.call.inputs = (uint32_t)strlen(form->inputs);
-    c.call.outputs = (uint32_t)strlen(form->outputs) / 2;
+    c.call.inputs = kernel->inputs;
+    c.call.outputs = kernel->outputs;
     bitx_copy(c.call.attribute, kernel->attribute, sizeof c.call.attribute);
     for (size_t i = 0; i < c.call.inputs; i++)
         if (!bitx_ort_read_input(&c, i)) return c.status;
-    switch (form->code) {
+    switch (kernel->form->code) {
     case BITX_OP_ROPE:         bitx_ort_rope(&c); break;
     case BITX_OP_APPEND_CACHE: bitx_ort_append_cache(&c); break;
     case BITX_OP_ATTEND:       bitx_ort_attend(&c); break;
