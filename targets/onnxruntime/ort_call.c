@@ -113,8 +113,14 @@ int bitx_ort_read_input(ort_call *c, size_t i)
         c->in[i] = c->kernel->constant[i];
         return 1;
     }
-    return succeeds(c, c->kernel->api->context_input(c->context, i, &value)) &&
-           succeeds(c, bitx_ort_read(&c->in[i], c->kernel, value));
+    if (c->kernel->form->inputs[i] == 'P') {
+        size_t count = 0;
+        if (!succeeds(c, c->kernel->api->context_input_count(c->context, &count))) return 0;
+        if (i >= count) return 1;
+    }
+    if (!succeeds(c, c->kernel->api->context_input(c->context, i, &value))) return 0;
+    if (!value && c->kernel->form->inputs[i] == 'P') return 1;
+    return succeeds(c, bitx_ort_read(&c->in[i], c->kernel, value));
 }
 
 int bitx_ort_make_output(ort_call *c, size_t i, const int64_t *dims, size_t rank, uint32_t dtype)

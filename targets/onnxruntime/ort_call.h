@@ -10,6 +10,7 @@ typedef struct ort_form {
     bitx_ort_op op;
     const char *name, *inputs, *outputs, *attributes;
     uint32_t code, layout;
+    int is_fusion; /* code is that of a fusion */
 } ort_form;
 
 enum { ORT_MOST_RANK = 8 };
@@ -79,6 +80,9 @@ int bitx_ort_has_dims(const ort_tensor *tensor, const int64_t *dims, size_t rank
 void bitx_ort_rope(ort_call *c);
 void bitx_ort_append_cache(ort_call *c);
 void bitx_ort_attend(ort_call *c);
+
+/* Runs a fusion: call has its inputs, as the form lists them, and its outputs. */
+void bitx_ort_run_fusion(ort_call *c, const bitx_call *call);
 
 /* All others: row by row, whatever the leading dimensions mean. */
 void bitx_ort_map_rows(ort_call *c);

@@ -40,7 +40,8 @@ static bitx_ort_dtype dtype_of(char letter)
     case 'c': return BITX_ORT_S8;
     case 's': return BITX_ORT_S32;
     case 'i':
-    case 'p': return BITX_ORT_S64;
+    case 'p':
+    case 'P': return BITX_ORT_S64;
     case 'w': return BITX_ORT_U8;
     case 'h': return BITX_ORT_F16;
     case 'b': return BITX_ORT_BF16;
@@ -68,7 +69,13 @@ static bitx_ort_dtype output_type(const bitx_ort_op *op, size_t index)
     return dtype_of(form_of(op)->outputs[2 * index]);
 }
 
-/* Of an operand: required.  Of memory: the default. */
+/* 0: required, 1: optional. */
+static int input_characteristic(const bitx_ort_op *op, size_t index)
+{
+    return form_of(op)->inputs[index] == 'P';
+}
+
+/* Of an output: required.  Of memory: the default. */
 static int zero(const bitx_ort_op *op, size_t index)
 {
     (void)op, (void)index;
@@ -191,7 +198,7 @@ static bitx_ort_status *compute(void *made, bitx_ort_context *context)
     bitx_copy(c.call.attribute, kernel->attribute, sizeof c.call.attribute);
     for (size_t i = 0; i < c.call.inputs; i++)
         if (!bitx_ort_read_input(&c, i)) return c.status;
-    switch (kernel->form->code) {
+    switch (kernel->form->is_fusion ? 0 : kernel->form->code) {
     case BITX_OP_ROPE:         bitx_ort_rope(&c); break;
     case BITX_OP_APPEND_CACHE: bitx_ort_append_cache(&c); break;
     case BITX_OP_ATTEND:       bitx_ort_attend(&c); break;
@@ -202,7 +209,7 @@ static bitx_ort_status *compute(void *made, bitx_ort_context *context)
 
 /* ---- The library -------------------------------------------------------------------------- */
 
-#define BITX_ORT_FORM(op_type, op_code, weights, ins, outs, attribute_names)                       \
+#define FORM(op_type, its_code, fuses, weights, ins, outs, attribute_names)                        \
     {.op = {.version = BITX_ORT_API_VERSION,                                                       \
             .name = name_of,                                                                       \
             .provider = provider,                                                                  \
@@ -211,7 +218,7 @@ static bitx_ort_status *compute(void *made, bitx_ort_context *context)
             .output_type = output_type,                                                            \
             .output_count = output_count,                                                          \
             .destroy = destroy,                                                                    \
-            .input_characteristic = zero,                                                          \
+            .input_characteristic = input_characteristic,                                          \
             .output_characteristic = zero,                                                         \
             .input_memory = zero,                                                                  \
             .variadic_input_least = one,                                                           \
@@ -226,8 +233,11 @@ static bitx_ort_status *compute(void *made, bitx_ort_context *context)
      .inputs = (ins),                                                                              \
      .outputs = (outs),                                                                            \
      .attributes = (attribute_names),                                                              \
-     .code = BITX_OP_##op_code,                                                                    \
-     .layout = BITX_LAYOUT_##weights},
+     .code = (its_code),                                                                           \
+     .layout = BITX_LAYOUT_##weights,                                                              \
+     .is_fusion = (fuses)},
+#define BITX_ORT_FORM(op_type, op, ...)       FORM(op_type, BITX_OP_##op, 0, __VA_ARGS__)
+#define BITX_ORT_FUSION(op_type, fusion, ...) FORM(op_type, BITX_FUSION_##fusion, 1, __VA_ARGS__)
 
 static const ort_form forms[] = {
 #include "ort_forms.def"

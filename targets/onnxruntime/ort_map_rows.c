@@ -10,9 +10,10 @@
 
 #include <stdlib.h>
 
-static int has_room(const bitx_matrix *m)
+/* Kernels of floats alone stop at the last column; a fusion keeps sums where floats will be. */
+static int has_room(const ort_call *c, const bitx_matrix *m)
 {
-    return m->stride % BITX_ALIGNMENT == 0;
+    return m->stride % BITX_ALIGNMENT == 0 || (m->dtype == BITX_F32 && !c->kernel->form->is_fusion);
 }
 
 static size_t padded_stride(const bitx_matrix *m)
@@ -107,11 +108,11 @@ static size_t bytes_of_copies(const ort_call *c)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < c->call.inputs; i++)
-        if (c->call.in[i].rank == 0 && !has_room(&c->call.in[i]))
+        if (c->call.in[i].rank == 0 && !has_room(c, &c->call.in[i]))
             bytes += (size_t)bitx_round_up(padded_stride(&c->call.in[i]) * c->call.in[i].rows,
                                            BITX_ALIGNMENT);
     for (size_t i = 0; i < c->call.outputs; i++)
-        if (!has_room(&c->call.out[i]))
+        if (!has_room(c, &c->call.out[i]))
             bytes += padded_stride(&c->call.out[i]) * c->call.out[i].rows;
     return bytes + (size_t)bitx_scratch_bytes(c->kernel->form->layout, c->kernel->k);
 }
@@ -133,7 +134,7 @@ static uint8_t *copy_in(ort_call *c, uint8_t *to)
 {
     for (size_t i = 0; i < c->call.inputs; i++) {
         bitx_matrix *m = &c->call.in[i];
-        if (m->rank != 0 || has_room(m)) continue;
+        if (m->rank != 0 || has_room(c, m)) continue;
         if (c->kernel->form->inputs[i] == 'i') {
             narrow_tokens((int32_t *)(void *)to, (const int64_t *)(const void *)m->data, m->rows);
             m->data = to;
@@ -166,9 +167,12 @@ static void run(ort_call *c)
     }
     uint8_t *to = copy_in(c, c->room);
     for (size_t i = 0; i < c->call.outputs; i++)
-        if (!has_room(&c->call.out[i])) to = move(&c->call.out[i], to, 0);
+        if (!has_room(c, &c->call.out[i])) to = move(&c->call.out[i], to, 0);
     c->session.scratch = to;
-    bitx_ort_run(c, &c->call);
+    if (c->kernel->form->is_fusion)
+        bitx_ort_run_fusion(c, &c->call);
+    else
+        bitx_ort_run(c, &c->call);
     if (!c->status) copy_out(c);
     free(c->room);
 }

@@ -44,23 +44,32 @@ static int is_cache(const ort_tensor *cache)
     return cache->rank == 4 && (cache->dtype == BITX_F32 || cache->dtype == BITX_F16);
 }
 
+/* Reads how many positions there were before; those of `otherwise` if nobody says. */
+static int read_position(ort_call *c, size_t input, int64_t otherwise)
+{
+    const ort_tensor *past = &c->in[input];
+    int64_t position = otherwise;
+    if (past->data) {
+        if (past->dtype != 0 || past->elements != 1) return refuse_shapes(c);
+        position = *(const int64_t *)(const void *)past->data;
+    }
+    if (position < 0 || position > INT32_MAX) return refuse_shapes(c);
+    c->call.position = (uint32_t)position;
+    return 1;
+}
+
 void bitx_ort_rope(ort_call *c)
 {
-    const ort_tensor *x = &c->in[0], *past = &c->in[3];
-    if (!is_sequence(x) || past->dtype != 0 || past->elements != 1) {
+    const ort_tensor *x = &c->in[0];
+    if (!is_sequence(x)) {
         (void)refuse_shapes(c);
         return;
     }
-    const int64_t position = *(const int64_t *)(const void *)past->data;
-    if (position < 0 || position > INT32_MAX) {
-        (void)refuse_shapes(c);
-        return;
-    }
+    if (!read_position(c, 3, -1)) return;
     if (!bitx_ort_make_output(c, 0, x->dims, 3, BITX_F32)) return;
     for (size_t b = 0; !c->status && b < (size_t)x->dims[0]; b++) {
         bitx_call call = c->call;
         call.inputs = 3;
-        call.position = (uint32_t)position;
         call.in[0] = part(x, b, 0, (size_t)x->dims[2]);
         call.in[1] = bitx_ort_plain(&c->in[1]);
         call.in[2] = bitx_ort_plain(&c->in[2]);
@@ -81,27 +90,49 @@ static int append_fits(ort_call *c)
     return 1;
 }
 
-/* One head: what was there, then the new rows. */
+/* One head: what was there, unless it is there already, then the new rows. */
 static void append_head(ort_call *c, size_t item, size_t head)
 {
     const bitx_matrix past = head_of(&c->in[0], item, head);
     bitx_call call = c->call;
-    call.position = past.rows;
+    call.inputs = 2;
     call.attribute[0] = 1;
     call.out[0] = head_of(&c->out[0], item, head);
     call.in[0] = call.out[0];
     call.in[1] = part(&c->in[1], item, head, past.columns);
-    bitx_copy(call.out[0].data, past.data, past.rows * past.stride);
+    if (call.out[0].data != past.data) {
+        const uint32_t end = call.position + call.in[1].rows;
+        bitx_copy(call.out[0].data, past.data, call.position * past.stride);
+        bitx_zero(bitx_row(&call.out[0], end), (call.out[0].rows - end) * past.stride);
+    }
     bitx_ort_run(c, &call);
 }
 
+static int overlap(const ort_tensor *a, const ort_tensor *b)
+{
+    const uint8_t *a_end = a->data + a->elements * bitx_element_bytes(a->dtype);
+    const uint8_t *b_end = b->data + b->elements * bitx_element_bytes(b->dtype);
+    return a->data < b_end && b->data < a_end;
+}
+
+/* A past whose positions are all taken grows; one that has room, as its third input says, is as
+ * large afterwards, and may be the same memory. */
 void bitx_ort_append_cache(ort_call *c)
 {
     const ort_tensor *past = &c->in[0];
-    if (!append_fits(c)) return;
-    const int64_t dims[] = {past->dims[0], past->dims[1], past->dims[2] + c->in[1].dims[1],
+    if (!append_fits(c) || !read_position(c, 2, past->dims[2])) return;
+    const int64_t after = c->call.position + c->in[1].dims[1];
+    const int64_t dims[] = {past->dims[0], past->dims[1], c->in[2].data ? past->dims[2] : after,
                             past->dims[3]};
+    if (after > dims[2]) {
+        bitx_ort_refuse_status(c, BITX_E_FULL);
+        return;
+    }
     if (!bitx_ort_make_output(c, 0, dims, 4, past->dtype)) return;
+    if (overlap(past, &c->out[0]) && !(c->in[2].data && past->data == c->out[0].data)) {
+        bitx_ort_refuse(c, "past and present share memory, but nobody says how much is taken");
+        return;
+    }
     for (size_t b = 0; b < (size_t)dims[0]; b++)
         for (size_t h = 0; !c->status && h < (size_t)dims[1]; h++)
             append_head(c, b, h);
@@ -137,8 +168,8 @@ static bitx_status attend_head(const ort_call *c, size_t item, size_t head, floa
     session.scores = (uint8_t *)scores;
     session.scores_stride = 0;
     call.session = &session;
+    call.inputs = 3;
     call.attribute[0] = call.attribute[1] = 1;
-    call.position = (uint32_t)(c->in[1].dims[2] - c->in[0].dims[1]);
     call.in[0] = part(&c->in[0], item, head, size);
     call.in[1] = head_of(&c->in[1], item, head * kv_heads / heads);
     call.in[2] = head_of(&c->in[2], item, head * kv_heads / heads);
@@ -151,7 +182,8 @@ static bitx_status attend_head(const ort_call *c, size_t item, size_t head, floa
 static void attend_task(void *argument, size_t index)
 {
     const heads_job *job = argument;
-    const size_t heads = job->c->call.attribute[0], positions = (size_t)job->c->in[1].dims[2];
+    const size_t heads = job->c->call.attribute[0];
+    const size_t positions = job->c->call.position + (size_t)job->c->in[0].dims[1];
     float *scores = malloc(positions * sizeof *scores);
     job->status[index] =
         scores ? attend_head(job->c, index / heads, index % heads, scores) : BITX_E_ARENA;
@@ -160,7 +192,8 @@ static void attend_task(void *argument, size_t index)
 
 void bitx_ort_attend(ort_call *c)
 {
-    if (!attend_fits(c) || !bitx_ort_make_output(c, 0, c->in[0].dims, 3, BITX_F32)) return;
+    if (!attend_fits(c) || !read_position(c, 3, c->in[1].dims[2] - c->in[0].dims[1])) return;
+    if (!bitx_ort_make_output(c, 0, c->in[0].dims, 3, BITX_F32)) return;
     const size_t count = (size_t)c->in[0].dims[0] * c->call.attribute[0];
     if (c->out[0].elements == 0) return;
     heads_job job = {c, calloc(count, sizeof(bitx_status))};
