@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import itertools
 import subprocess
 import sys
@@ -27,10 +29,12 @@ from bitexport.models.parts.options import Options
 from bitexport.ops import DOMAIN, Type, forms
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
+from bitexport_ort.session import fuse_nodes
 from bitexport_ref.evaluator import load
 
 Array = NDArray[Any]
 Write = Callable[..., Path]
+Graph = Callable[[int], Path]
 
 TOKENS = np.array([1, 3, 5, 7, 9, 11, 20, 40, 60, 80])
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -49,6 +53,35 @@ MODELS = [
     (WIDE, Options(layout="p2b")),
     (WIDE, Options(layout="p16", embedding="f32")),
 ]
+
+
+@pytest.fixture(scope="module")
+def model_graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """Return a function that gives the model.onnx of one of MODELS, built once."""
+    folder = tmp_path_factory.mktemp("models")
+
+    @functools.cache
+    def build(at: int) -> Path:
+        shape, options = MODELS[at]
+        checkpoint = write_checkpoint(folder / f"tiny{at}", shape)
+        return build_bundle(
+            checkpoint.path, find_target("host"), options, folder / f"bundle{at}",
+            Wanted(compile_library=False, self_test=False),
+        ).graph  # fmt: skip
+
+    return build
+
+
+def ops_of_ours(model: onnx.ModelProto) -> set[str]:
+    """Return the ops of our domain that a graph holds."""
+    return {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+
+
+def library_ops(library: Path) -> set[str]:
+    """Return the ops that a library says it has."""
+    ask = ctypes.CDLL(str(library)).bitx_ort_form
+    ask.restype, ask.argtypes = ctypes.c_char_p, [ctypes.c_size_t]
+    return {name.decode() for name in iter(map(ask, itertools.count()).__next__, None)}
 
 
 def session_of(model: Path | bytes, library: Path, threads: int = 1) -> Any:
@@ -112,22 +145,18 @@ def test_every_kind_of_layer_gives_the_bits_of_the_reference(
             assert same_bits(array, expected[value.name][:rows]), (value.name, threads, rows)
 
 
-@pytest.mark.parametrize(("shape", "options"), MODELS)
+@pytest.mark.parametrize("at", range(len(MODELS)))
 def test_logits_and_caches_have_the_reference_s_bits_however_they_are_computed(
-    shape: Shape, options: Options, custom_ops: Path, tmp_path: Path
+    at: int, custom_ops: Path, model_graph: Graph
 ) -> None:
-    checkpoint = write_checkpoint(tmp_path / "tiny", shape)
-    bundle = build_bundle(
-        checkpoint.path, find_target("host"), options, tmp_path / "bundle",
-        Wanted(compile_library=False, self_test=False),
-    )  # fmt: skip
+    graph, shape = model_graph(at), MODELS[at][0]
     batch = np.stack([TOKENS, TOKENS[::-1], (TOKENS * 7 + 3) % shape.vocabulary])
-    reference = load(bundle.graph)
+    reference = load(graph)
     ways = [reference.session().run(row.astype(np.int32)) for row in batch]
     expected = np.stack([way.logits for way in ways])
     appended = [{traced.name: traced.rows for traced in way.trace} for way in ways]
-    session = session_of(without_bodies(bundle.graph), custom_ops)
-    threaded = session_of(bundle.graph, custom_ops, threads=3)
+    session = session_of(without_bodies(graph), custom_ops)
+    threaded = session_of(graph, custom_ops, threads=3)
     for each, parts, count in itertools.product(
         (session, threaded), ([10], [4, 1, 5], [1] * 10), (1, 3)
     ):
@@ -142,22 +171,19 @@ def test_logits_and_caches_have_the_reference_s_bits_however_they_are_computed(
                 assert same_bits(np.ascontiguousarray(rows[item]), appended[item][present]), name
 
 
-def test_the_graphs_of_this_file_hold_every_op_that_a_file_can_hold(
-    written: Write, tmp_path: Path
+def test_the_graphs_of_this_file_hold_every_op_that_a_file_or_a_session_can_hold(
+    written: Write, model_graph: Graph, custom_ops: Path
 ) -> None:
     seen: set[str] = set()
-    for table, group, layout in MIXED:
-        model = onnx.load(written(mixed_network.build(table, group), layout))
-        seen |= {node.op_type for node in model.graph.node if node.domain == DOMAIN}
-    for at, (shape, options) in enumerate(MODELS):
-        checkpoint = write_checkpoint(tmp_path / str(at), shape)
-        bundle = build_bundle(
-            checkpoint.path, find_target("host"), options, tmp_path / f"bundle{at}",
-            Wanted(compile_library=False, self_test=False),
-        )  # fmt: skip
-        model = onnx.load(bundle.graph, load_external_data=False)
-        seen |= {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    fused: set[str] = set()
+    mixed = (written(mixed_network.build(*kind), layout) for *kind, layout in MIXED)
+    for graph in itertools.chain(mixed, map(model_graph, range(len(MODELS)))):
+        model = onnx.load(graph, load_external_data=False)
+        seen |= ops_of_ours(model)
+        fuse_nodes(model)
+        fused |= {op_type for op_type in ops_of_ours(model) if op_type.startswith("Fused")}
     assert seen == {op for domain, op in forms() if domain == DOMAIN} - {*LOGICAL}
+    assert seen | fused == library_ops(custom_ops)
 
 
 LARGE = """
@@ -253,3 +279,74 @@ def test_a_model_of_another_version_is_refused_in_a_sentence(
     graph.write_bytes(model.SerializeToString())
     with pytest.raises(BundleError, match=r"needs version 2 of the ops of ai\.bitexport; "):
         bitexport_ort.register(options, graph)
+
+
+# ---- Sessions that are opened for speed -----------------------------------------------------
+
+
+@pytest.fixture
+def _ours(custom_ops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bitexport_ort, "find_library", lambda model: custom_ops)
+
+
+@pytest.mark.parametrize(("table", "group", "layout"), MIXED[:5])
+@pytest.mark.usefixtures("_ours")
+def test_fused_layers_give_the_bits_of_the_reference(
+    table: Kind, group: int, layout: str, written: Write
+) -> None:
+    graph = written(mixed_network.build(table, group), layout)
+    ids = np.array([0, 3, 31, 32, 49, 49, 7])
+    expected = load(graph).run_network({"ids": ids})
+    session = bitexport_ort.open_session(graph)
+    for rows in (1, 2, len(ids)):
+        found = session.run(None, {"ids": ids[:rows]})
+        for value, array in zip(session.get_outputs(), found, strict=True):
+            assert same_bits(array, expected[value.name][:rows]), (value.name, rows)
+
+
+@pytest.mark.parametrize("at", range(len(MODELS)))
+@pytest.mark.usefixtures("_ours")
+def test_caches_in_place_give_the_bits_of_the_reference(at: int, model_graph: Graph) -> None:
+    graph, shape = model_graph(at), MODELS[at][0]
+    batch = np.stack([TOKENS, (TOKENS * 7 + 3) % shape.vocabulary])
+    expected = np.stack([load(graph).session().run(row.astype(np.int32)).logits for row in batch])
+    session = bitexport_ort.open_session(graph, cache=len(TOKENS))
+    caches = [value for value in session.get_inputs() if value.name.startswith("past_key_values")]
+    for parts in ([10], [4, 1, 5], [1] * 10):
+        binding = session.io_binding()
+        binding.bind_output("logits")  # the first of what it returns
+        copied: dict[str, Array] = {}
+        for value in caches:
+            size = (len(batch), value.shape[1], len(TOKENS), value.shape[3])
+            copied[value.name] = np.full(size, np.nan, DTYPES[value.type])
+            buffer = onnxruntime.OrtValue.ortvalue_from_numpy(copied[value.name])
+            binding.bind_ortvalue_input(value.name, buffer)
+            binding.bind_ortvalue_output(value.name.replace("past_key_values", "present"), buffer)
+        position = 0
+        for count in parts:
+            given = {
+                "input_ids": np.ascontiguousarray(batch[:, position : position + count]),
+                "past_length": np.array([position]),
+            }
+            binding.bind_output("logits")  # of another shape than before
+            for name, array in given.items():
+                binding.bind_cpu_input(name, array)
+            session.run_with_iobinding(binding)
+            wanted = expected[:, position : position + count]
+            assert same_bits(binding.get_outputs()[0].numpy(), np.ascontiguousarray(wanted))
+            found = session.run(None, given | copied)  # in memory of its own, zeros behind
+            assert same_bits(found[0], np.ascontiguousarray(wanted))
+            names = [value.name for value in session.get_outputs()]
+            for value in caches:
+                present = found[names.index(value.name.replace("past_key_values", "present"))]
+                assert not present[:, :, position + count :].any()
+                copied[value.name] = present
+            position += count
+        with pytest.raises(Exception, match="the context holds no further token"):
+            session.run(None, given | copied | {"past_length": np.array([len(TOKENS)])})
+
+
+@pytest.mark.usefixtures("_ours")
+def test_a_network_has_no_caches_to_share(graph: Path) -> None:
+    with pytest.raises(BundleError, match="no language model"):
+        bitexport_ort.open_session(graph, cache=16)
