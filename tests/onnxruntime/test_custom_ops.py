@@ -186,6 +186,26 @@ def test_the_graphs_of_this_file_hold_every_op_that_a_file_or_a_session_can_hold
     assert seen | fused == library_ops(custom_ops)
 
 
+OLD = Path(sys.prefix) / "onnxruntime-1.20/bin/python"
+"""An environment with the oldest onnxruntime that is promised; `.ci/setup test` makes it."""
+
+
+@pytest.mark.parametrize("at", range(len(MODELS)))
+def test_the_oldest_onnxruntime_gives_the_same_bits(
+    at: int, custom_ops: Path, model_graph: Graph, tmp_path: Path
+) -> None:
+    assert OLD.exists(), f"no {OLD}: `.ci/setup test` makes it"
+    graph = model_graph(at)
+    expected = load(graph).session().run(TOKENS.astype(np.int32)).logits
+    words = [OLD, Path(__file__).with_name("run_logits.py"), without_bodies(graph), custom_ops]
+    said = subprocess.run(
+        [*map(str, words), str(tmp_path / "logits"), *map(str, TOKENS)],
+        capture_output=True, text=True, check=True, env={},
+    )  # fmt: skip
+    assert said.stdout.startswith("1.20.")
+    assert (tmp_path / "logits").read_bytes() == expected.tobytes()
+
+
 LARGE = """
 import re, sys, numpy, onnxruntime
 def resident(kind):
