@@ -22,6 +22,8 @@ PAST_LENGTH = "past_length"
 FOLDER = "session.model_external_initializers_file_folder_path"
 READS_FOLDER = Version("1.22")
 """The first onnxruntime that opens a graph from memory whose weights lie in a folder."""
+OURS = {("", "Relu")}
+"""Standard ops that onnxruntime computes with other bits: -0 is not above zero, and stays -0."""
 LOOKED_UP = ("P2B", "P16")
 """Layouts that the runtime does not fuse two products of."""
 
@@ -64,6 +66,8 @@ def fuse_nodes(model: onnx.ModelProto) -> None:
         )
         run = nodes[at : at + len(found.names)] if found else [nodes[at]]
         made.append(_fused(run) if found else run[0])
+        if (made[-1].domain, made[-1].op_type) in OURS:
+            made[-1].domain = DOMAIN
         gone |= {name for node in run[:-1] for name in node.output}
         at += len(run)
     del model.graph.node[:]

@@ -41,6 +41,9 @@ DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 LOGICAL = ("TernaryMatMul", "GroupMatMul", "GroupMatMulInt16", "GroupEmbed")
 """Forms whose weights have no layout yet: no file holds them."""
 
+STANDARD = ("Relu",)
+"""Standard ops that a session opened for speed computes with our kernels."""
+
 MIXED = [
     (Kind.SIGNS, 64, "p2r"), (Kind.TRITS, 32, "p2b"), (Kind.INT4, 32, "t5x3"),
     (Kind.FLOAT16, 0, "p16"), (Kind.INT8, 0, "p2r"), (Kind.FLOAT, 0, "p2r"),
@@ -171,7 +174,12 @@ def test_logits_and_caches_have_the_reference_s_bits_however_they_are_computed(
                 assert same_bits(np.ascontiguousarray(rows[item]), appended[item][present]), name
 
 
-def test_the_graphs_of_this_file_hold_every_op_that_a_file_or_a_session_can_hold(
+def test_every_op_that_a_file_can_hold_has_a_kernel(custom_ops: Path) -> None:
+    kernels = {name for name in library_ops(custom_ops) if not name.startswith("Fused")}
+    assert {op for domain, op in forms() if domain == DOMAIN} - {*LOGICAL} == kernels - {*STANDARD}
+
+
+def test_the_graphs_of_this_file_hold_every_op_of_the_library(
     written: Write, model_graph: Graph, custom_ops: Path
 ) -> None:
     seen: set[str] = set()
@@ -182,8 +190,7 @@ def test_the_graphs_of_this_file_hold_every_op_that_a_file_or_a_session_can_hold
         seen |= ops_of_ours(model)
         fuse_nodes(model)
         fused |= {op_type for op_type in ops_of_ours(model) if op_type.startswith("Fused")}
-    assert seen == {op for domain, op in forms() if domain == DOMAIN} - {*LOGICAL}
-    assert seen | fused == library_ops(custom_ops)
+    assert seen | fused | {*STANDARD} == library_ops(custom_ops)
 
 
 OLD = Path(sys.prefix) / "onnxruntime-1.20/bin/python"
@@ -364,6 +371,26 @@ def test_caches_in_place_give_the_bits_of_the_reference(at: int, model_graph: Gr
             position += count
         with pytest.raises(Exception, match="the context holds no further token"):
             session.run(None, given | copied | {"past_length": np.array([len(TOKENS)])})
+
+
+@pytest.mark.usefixtures("_ours")
+def test_standard_ops_give_the_bits_of_the_reference(written: Write) -> None:
+    wide = Type(ir.DataType.FLOAT, ("rows", 7))
+    builder = GraphBuilder("standard", [("a", wide), ("b", wide)])
+    a, b = builder.input("a"), builder.input("b")
+    relu = builder.op("Relu", [a], "relu")
+    graph = written(
+        builder.finish([relu, builder.op("Add", [relu, b], "sum"), builder.op("Mul", [a, b], "y")])
+    )
+    numbers = [-0.0, 0.0, 1e-40, -1e-40, 3e38, -1.5, 2.0]
+    given = {
+        "a": np.array([numbers, numbers[::-1]], np.float32),
+        "b": np.array([[-0.0] * 7, [0.1, -1e-41, -0.0, 0.0, 7.0, 1e-5, -3e38]], np.float32),
+    }
+    expected = load(graph).run_network(given)
+    found = bitexport_ort.open_session(graph).run(None, given)
+    for name, array in zip(("relu", "sum", "y"), found, strict=True):
+        assert same_bits(array, expected[name]), name
 
 
 @pytest.mark.usefixtures("_ours")

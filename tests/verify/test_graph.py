@@ -122,3 +122,18 @@ def test_a_target_without_onnxruntime_here_says_how_to_get_it(tmp_path: Path) ->
     assert "--platform manylinux_2_28_aarch64 onnxruntime" in str(caught.value.hint)
     with pytest.raises(ToolchainError, match="no such file"):
         onnxruntime_library(find_target("arm64"), tmp_path / "missing.whl", tmp_path)
+    here = onnxruntime_library(find_target("host"), None, tmp_path)
+    with pytest.raises(ToolchainError, match="is no library for target `arm64`"):
+        onnxruntime_library(find_target("arm64"), here, tmp_path)
+    empty = tmp_path / "empty.whl"
+    empty.write_bytes(b"")
+    with pytest.raises(ToolchainError, match="is no wheel of onnxruntime"):
+        onnxruntime_library(find_target("host"), empty, tmp_path)
+
+
+def test_a_target_that_onnxruntime_does_not_run_on_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["build", "x", "--target", "cortex-m4", "--custom-ops", "-o", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 2
+    assert "onnxruntime is not published for target `cortex-m4`" in result.output

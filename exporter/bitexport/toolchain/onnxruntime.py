@@ -22,6 +22,7 @@ LINKING = (
     "-shared", "-Wl,--no-undefined", f"-Wl,-soname,{OPS_LIBRARY}", "-Wl,--build-id=none",
     "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL",
 )  # fmt: skip
+ELF_MACHINES = {"x86_64": b"\x3e\x00", "aarch64": b"\xb7\x00"}
 MACHINES = {"x86_64": "host", "aarch64": "arm64"}
 """The target of the machine that we are on, by its name in Python."""
 
@@ -88,16 +89,30 @@ def onnxruntime_library(target: Target, given: Path | None, folder: Path) -> Pat
         return _installed(target)
     if not given.is_file():
         raise ToolchainError(f"{given}: no such file", hint=_how_to_get(target))
-    if given.suffix != ".whl":
-        return given.resolve()
-    with zipfile.ZipFile(given) as wheel:
-        for name in wheel.namelist():
-            if Path(name).name.startswith("libonnxruntime.so"):
-                return Path(wheel.extract(name, folder))
-    raise ToolchainError(
-        f"{given}: holds no libonnxruntime.so, so it is no wheel of onnxruntime for Linux",
-        hint=_how_to_get(target),
-    )
+    library = _unpacked(given, folder) if given.suffix == ".whl" else given.resolve()
+    if library is None:
+        raise ToolchainError(
+            f"{given}: holds no libonnxruntime.so, so it is no wheel of onnxruntime for Linux",
+            hint=_how_to_get(target),
+        )
+    with library.open("rb") as file:
+        head = file.read(20)
+    if head[:4] != b"\x7fELF" or head[18:20] != ELF_MACHINES[_machine(target)]:
+        raise ToolchainError(
+            f"{given}: is no library for target `{target.name}`", hint=_how_to_get(target)
+        )
+    return library
+
+
+def _unpacked(wheel: Path, folder: Path) -> Path | None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if Path(name).name.startswith("libonnxruntime.so"):
+                    return Path(archive.extract(name, folder))
+    except zipfile.BadZipFile:
+        pass
+    return None
 
 
 def _machine(target: Target) -> str:
