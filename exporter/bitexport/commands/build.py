@@ -30,7 +30,9 @@ from bitexport.progress import StreamProgress
 from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
 from bitexport.report.matrices import counted
-from bitexport.targets import find_target
+from bitexport.targets import Target, find_target
+from bitexport.toolchain.onnxruntime import require_onnxruntime
+from bitexport.toolchain.programs import find_program
 
 FORMS: tuple[str, ...] = get_args(Form)
 
@@ -89,6 +91,9 @@ def _precisions(
               help="Jinja; default: the checkpoint's own.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
+@click.option("--custom-ops", is_flag=True,
+              help="Also build the runtime's kernels as custom ops of onnxruntime, for the target."
+              )  # fmt: skip
 @click.option("--no-selftest", is_flag=True,
               help="Leave out the vectors that a device checks itself with.")  # fmt: skip
 def command(
@@ -98,7 +103,7 @@ def command(
     context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
     layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
-    no_library: bool, no_selftest: bool,
+    no_library: bool, custom_ops: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
 
@@ -120,6 +125,8 @@ def command(
         layout=cast(TernaryLayout | None, layout),
     )
     compiler = shutil.which(target.compiler)
+    if custom_ops:
+        _refuse_custom_ops(target, compiler, no_library=no_library)
     if compiler is None and not no_library:
         click.echo(
             f"no {target.compiler} here: the bundle will hold source only "
@@ -156,8 +163,18 @@ def command(
         checkpoint, target, options, output,
         Wanted(
             replace=force, compile_library=compiler is not None and not no_library,
-            self_test=not no_selftest, progress=progress, measure=measure, describe=tell,
+            custom_ops=custom_ops, self_test=not no_selftest, progress=progress,
+            measure=measure, describe=tell,
             text=WantedText(depth=cast(Depth, text), chat_template=chat_template),
         ),
     )  # fmt: skip
     click.echo(bundle.path)
+
+
+def _refuse_custom_ops(target: Target, compiler: str | None, *, no_library: bool) -> None:
+    """Refuse to promise a library that cannot be built."""
+    if no_library:
+        raise click.UsageError("--custom-ops is a library, and --no-library asks for none")
+    require_onnxruntime(target)
+    if compiler is None:
+        find_program(target.compiler, target)

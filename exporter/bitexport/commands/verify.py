@@ -30,6 +30,7 @@ from bitexport.verify.expected import (
 )
 from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
+from bitexport.verify.graph import graph_machine, verify_graph
 from bitexport.verify.oracle import open_oracle
 from bitexport_ref.arithmetic import check_arithmetic, stored_arithmetic
 from bitexport_ref.bitx import BitxError, open_bitx
@@ -41,7 +42,7 @@ from bitexport_ref.sampler import Sampler
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
-RUNS = ("cores", "prompt", "ids", "tokens", "quick")
+RUNS = ("cores", "prompt", "ids", "tokens", "quick", "runtime", "onnxruntime")
 EXCLUDED = {
     "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
 }  # fmt: skip
@@ -62,6 +63,12 @@ EXCLUDED = {
     is_flag=True,
     help="Two runs on a core instead of every way, for models of many gigabytes.",
 )
+@click.option("--runtime", type=click.Choice(["onnxruntime"]),
+              help="Run model.onnx in onnxruntime, with the runtime's kernels as custom ops."
+              )  # fmt: skip
+@click.option("--onnxruntime", type=click.Path(path_type=Path), metavar="FILE",
+              help="With --runtime onnxruntime: its wheel, or libonnxruntime.so, for the target; "
+              "default: the one installed here.")  # fmt: skip
 @click.option("--replay", "case", type=click.Path(path_type=Path),
               help="Run the case of a mismatch file again.")  # fmt: skip
 @click.option("--transcript", type=click.Path(path_type=Path),
@@ -75,8 +82,9 @@ EXCLUDED = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
     bundle: Path, cores: tuple[str, ...], prompt: str | None, ids: tuple[int, ...] | None,
-    tokens: int | None, quick: bool, case: Path | None, transcript: Path | None,
-    against: str | None, checkpoint: Path | None, text: Path | None, as_json: bool,
+    tokens: int | None, quick: bool, runtime: str | None, onnxruntime: Path | None,
+    case: Path | None, transcript: Path | None, against: str | None, checkpoint: Path | None,
+    text: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
@@ -106,6 +114,11 @@ def command(
     _refuse_library(opened, target)
     if not quick:
         _arithmetic(opened)
+    if runtime:
+        count = tokens or (1 if quick else TOKENS)
+        expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
+        _verify_graph(opened, target, expected, cores, onnxruntime, quick=quick, as_json=as_json)
+        return
     with machine(opened, target) as device:
         if case:
             _replay(model, device, opened, case, as_json=as_json)
@@ -153,8 +166,46 @@ def _refuse_ignored_options() -> None:
     for name in ("checkpoint", "text"):
         if name in given and "against" not in given:
             raise click.UsageError(f"{given[name]} is for --against transformers")
+    if "onnxruntime" in given and "runtime" not in given:
+        raise click.UsageError("--onnxruntime is for --runtime onnxruntime")
     if {"prompt", "ids"} <= given.keys():
         raise click.UsageError("--prompt and --ids both say what to run: give one")
+
+
+def _verify_graph(
+    bundle: Bundle, target: Target, expected: Expected, cores: Sequence[str],
+    onnxruntime: Path | None, *, quick: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Run model.onnx in onnxruntime on every core and compare it with the reference."""
+    _say(
+        f"{bundle.manifest['model']['name']} for {target.name} in onnxruntime: "
+        f"{len(expected.outputs)} op outputs at {expected.positions} positions"
+    )
+    results = []
+    with graph_machine(bundle, target, expected, onnxruntime) as device:
+        for core in cores or target.cores:
+            result = verify_graph(device, core, expected, _say, quick=quick)
+            results.append(result)
+            if not as_json:
+                word = "equal" if result.passed else "DIFFERENT"
+                click.echo(
+                    f"{core:12} {word}  onnxruntime, {result.compared} rows of op outputs, "
+                    f"{len(expected.generated)} tokens, {result.runs} runs, kernels: {result.isa}"
+                )
+    if as_json:
+        listed = [{**dataclasses.asdict(each), "passed": each.passed} for each in results]
+        report = {"runtime": "onnxruntime", "target": target.name, "cores": listed}
+        click.echo(json.dumps(report, indent=2))
+    for result in results:
+        if result.failure:
+            way, difference = result.failure
+            raise MismatchError(
+                f"{result.core}, onnxruntime, {way.words}: position {difference.position}: "
+                f"{difference.what}",
+                hint="`bitexport verify` without --runtime says whether the runtime is equal",
+            )
+        if result.problem:
+            raise MismatchError(f"{result.core}, onnxruntime: {result.problem}")
 
 
 def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) -> str:

@@ -39,6 +39,7 @@ from bitexport.targets import Target
 from bitexport.tokenizer.text import FILE as TOKENIZER_FILE
 from bitexport.toolchain.cmake import cmake_lists
 from bitexport.toolchain.compile import build_library, sources
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY, build_ops_library
 from bitexport_ref.bitx import BitxError, open_bitx
 from bitexport_ref.text.tables import read_tables
 from bitexport_ref.text.tokenizer import Tokenizer
@@ -78,6 +79,8 @@ class Wanted:
     replace: bool = False
     """Whether a bundle that is there may go."""
     compile_library: bool = True
+    custom_ops: bool = False
+    """Whether onnxruntime gets a library of custom ops beside it."""
     self_test: bool = True
     text: WantedText = EVERY_TEXT
     progress: Progress = SILENT
@@ -165,6 +168,8 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
         if wanted.compile_library:
             with progress.stage("library"):
                 build_library(target, folder, folder, lowered.macros)
+                if wanted.custom_ops:
+                    build_ops_library(target, folder, folder / "lib" / target.name / OPS_LIBRARY)
         tested = _write_self_test(writer, lowered, folder, progress) if wanted.self_test else None
         _finish(writer, facts, digests.result())
         built = Built(

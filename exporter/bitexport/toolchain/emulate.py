@@ -20,13 +20,17 @@ def run(
     program: Path,
     arguments: Sequence[str] = (),
     timeout: float = TIMEOUT_SECONDS,
+    emulation: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program on an emulated core and return what it said.
+
+    `emulation` are words for the emulator besides those of the target.
 
     It sees no environment variable and no standard input.  One that is stopped by a signal, leaves
     with another status than 0 or outlives the timeout is a RunError, which carries what it said.
     """
     command = command_line(target, core, program, arguments)
+    command[1:1] = emulation
     place = f"`{program.name}` on {target.name}, core {core},"
     try:
         done = subprocess.run(

@@ -1,0 +1,139 @@
+"""`verify --runtime onnxruntime`: a real onnxruntime, also of arm64, gives the reference's bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.tiny_checkpoint import Shape, write_checkpoint
+
+from bitexport.cli import main
+from bitexport.emit.manifest import Bundle
+from bitexport.errors import ToolchainError
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.targets import find_target
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY, onnxruntime_library
+from bitexport.verify.expected import Expected, compute_expected, load_reference
+from bitexport.verify.graph import GraphWay, graph_difference, graph_machine, verify_graph
+
+PROMPT = [1, 7, 5, 90, 2]
+WHEELS = Path(sys.prefix) / "wheels"
+
+
+@pytest.fixture(scope="module")
+def arm64_wheel() -> Path:
+    """Return the wheel of onnxruntime for arm64 that .ci/setup fetches beside the environment."""
+    found = sorted(WHEELS.glob("onnxruntime-*aarch64.whl"))
+    assert found, f"no wheel of onnxruntime for aarch64 in {WHEELS}; .ci/setup test fetches it"
+    return found[-1]
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Return a function that builds a tiny model for a target, once."""
+    folder = tmp_path_factory.mktemp("graph")
+    tiny = write_checkpoint(folder / "tiny", Shape())
+    built: dict[str, Bundle] = {}
+
+    def build(target: str) -> Bundle:
+        if target not in built:
+            built[target] = build_bundle(
+                tiny.path, find_target(target), Options(), folder / target,
+                Wanted(self_test=False, custom_ops=True),
+            )  # fmt: skip
+        return built[target]
+
+    return build
+
+
+def verified(bundle: Bundle, *words: object) -> dict[str, object]:
+    """Return the report of a `bitexport verify --runtime onnxruntime` that finds all equal."""
+    ids = ",".join(map(str, PROMPT))
+    command = ["verify", bundle.path, "--runtime", "onnxruntime", "--ids", ids, "-n", 3, "--json"]
+    result = CliRunner().invoke(main, [str(word) for word in (*command, *words)])
+    assert result.exit_code == 0, result.output
+    report: dict[str, object] = json.loads(result.stdout)
+    return report
+
+
+def test_every_op_output_is_equal_on_this_machine(bundles: Callable[[str], Bundle]) -> None:
+    (core,) = verified(bundles("host"))["cores"]
+    assert core["passed"]
+    assert core["isa"] == find_target("host").expected_isas("native")[-1]
+    assert core["runs"] == 6
+
+
+@pytest.mark.parametrize(("name", "isa"), [("cortex-a53", "neon"), ("cortex-a76", "dotprod")])
+def test_every_op_output_is_equal_in_the_onnxruntime_of_arm64(
+    name: str, isa: str, bundles: Callable[[str], Bundle], arm64_wheel: Path
+) -> None:
+    (core,) = verified(bundles("arm64"), "--core", name, "--onnxruntime", arm64_wheel)["cores"]
+    assert core["passed"]
+    assert core["isa"] == isa
+    outputs = len(load_reference(bundles("arm64").graph).plan)
+    assert core["compared"] > 2 * outputs * (len(PROMPT) + 2)
+
+
+@pytest.fixture(scope="module")
+def expected(bundles: Callable[[str], Bundle]) -> Expected:
+    """Return what the reference computes."""
+    return compute_expected(load_reference(bundles("host").graph), PROMPT, 3)
+
+
+def test_a_row_of_other_bits_is_found(bundles: Callable[[str], Bundle], expected: Expected) -> None:
+    output, position = 20, 4
+    digests = [list(rows) for rows in expected.digests]
+    digests[output][position] = digests[output][position - 1]
+    other = dataclasses.replace(expected, digests=tuple(map(tuple, digests)))
+    with graph_machine(bundles("host"), find_target("host"), other, None) as device:
+        result = verify_graph(device, "native", other, lambda line: None)
+    assert result.failure
+    way, difference = result.failure
+    assert (way.whole, difference.position, difference.output) == (True, position, output)
+    assert not result.passed
+
+
+def test_bodies_in_place_of_kernels_do_not_pass(
+    bundles: Callable[[str], Bundle], expected: Expected
+) -> None:
+    """Their floats are only near: the verifier would see a library that nobody asks."""
+    with graph_machine(bundles("host"), find_target("host"), expected, None) as device:
+        stock = dataclasses.replace(device, ops=Path("-"))
+        observed = stock.start("native", GraphWay(chunk=len(PROMPT)), expected)
+        refused = verify_graph(stock, "native", expected, lambda line: None)
+    assert graph_difference(expected, observed, device.outputs)
+    assert "is not a registered function/op" in str(refused.failure)
+
+
+def test_a_bundle_ships_the_library_that_is_run(bundles: Callable[[str], Bundle]) -> None:
+    for name in ("host", "arm64"):
+        assert f"lib/{name}/{OPS_LIBRARY}" in bundles(name).manifest["files"]
+
+
+def test_a_target_without_onnxruntime_here_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError) as caught:
+        onnxruntime_library(find_target("arm64"), None, tmp_path)
+    assert "--platform manylinux_2_28_aarch64 onnxruntime" in str(caught.value.hint)
+    with pytest.raises(ToolchainError, match="no such file"):
+        onnxruntime_library(find_target("arm64"), tmp_path / "missing.whl", tmp_path)
+    here = onnxruntime_library(find_target("host"), None, tmp_path)
+    with pytest.raises(ToolchainError, match="is no library for target `arm64`"):
+        onnxruntime_library(find_target("arm64"), here, tmp_path)
+    empty = tmp_path / "empty.whl"
+    empty.write_bytes(b"")
+    with pytest.raises(ToolchainError, match="is no wheel of onnxruntime"):
+        onnxruntime_library(find_target("host"), empty, tmp_path)
+
+
+def test_a_target_that_onnxruntime_does_not_run_on_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["build", "x", "--target", "cortex-m4", "--custom-ops", "-o", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 2
+    assert "onnxruntime is not published for target `cortex-m4`" in result.output
