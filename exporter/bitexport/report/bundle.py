@@ -17,6 +17,7 @@ from bitexport.bench.workload import bundle_workload
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Built
+from bitexport.package.onnx_flavours import FlavourFacts
 from bitexport.passes.fuse_ops import FUSIONS
 from bitexport.passes.plan import Plan, PlanOp, Role
 from bitexport.passes.plan_memory import arena_bytes
@@ -163,6 +164,7 @@ class BundleReport:
     matrices: tuple[MatrixUse, ...]
     cores: tuple[CoreFacts, ...]
     self_test: SelfTestFacts | None
+    graphs: tuple[FlavourFacts, ...]
     predicted: Mapping[str, Any] | None
     """Speed and energy on named devices, by the roofline of `bench devices`; None, if not a
     language model."""
@@ -213,6 +215,7 @@ def describe(built: Built) -> BundleReport:
         matrices=tuple(dataclasses.replace(use, count=n) for use, n in uses.items()),
         cores=_cores(target, {use.kernel for use in uses if use.kernel}),
         self_test=_self_test(tested) if tested else None,
+        graphs=built.graphs,
         predicted=_predicted(bitx, plan, target) if bitx.facts.is_language_model else None,
         ops=ops,
         weights=matrices(bitx),
