@@ -201,8 +201,8 @@ def _copy_sources(folder: Path, lowered: _Lowered) -> None:
 def _write_flavours(folder: Path, lowered: _Lowered, wanted: Wanted) -> tuple[FlavourFacts, ...]:
     """Write the graph in the other ways that are wanted; return what is said of each."""
     source = Source(
-        model=lowered.model, facts=lowered.facts, tokenizer=_tokenizer(lowered),
-        about=_about(lowered.facts),
+        model=lowered.model, facts=lowered.facts,
+        tokenizer=lambda: _tokenizer(lowered), about=_about(lowered.facts),
     )  # fmt: skip
     return write_flavours(folder, source, wanted.onnx, wanted.progress, measure=wanted.self_test)
 

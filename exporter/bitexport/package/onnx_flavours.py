@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from packaging.version import Version
 
 from bitexport.emit.exactness import Exactness
@@ -25,6 +24,7 @@ from bitexport.package.deviation import (
     reference_logits,
     sample_tokens,
     stock_logits,
+    stock_version,
 )
 from bitexport.progress import Progress
 from bitexport_ref.evaluator import load
@@ -67,7 +67,7 @@ class Source:
 
     model: ir.Model
     facts: Facts
-    tokenizer: Tokenizer | None
+    tokenizer: Callable[[], Tokenizer | None]
     about: Mapping[str, str]
 
 
@@ -104,9 +104,9 @@ def _measure(
     folder: Path, source: Source, flavour: Flavour, progress: Progress
 ) -> tuple[Deviation | None, str]:
     """Run the sample in the onnxruntime that is installed here, if that knows the ops."""
-    if Version(onnxruntime.__version__) < OLDEST[flavour]:
-        return None, f"onnxruntime {onnxruntime.__version__} is older than {OLDEST[flavour]}"
-    tokens = sample_tokens(source.tokenizer, source.facts)
+    if Version(stock_version()) < OLDEST[flavour]:
+        return None, f"onnxruntime {stock_version()} is older than {OLDEST[flavour]}"
+    tokens = sample_tokens(source.tokenizer(), source.facts)
     with progress.stage(f"run {flavour}"):
         model = load(folder / FILES[Flavour.PACKED], unpacked_bytes=UNPACKED_BYTES)
         expected = reference_logits(model, tokens)
