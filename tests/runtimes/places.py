@@ -31,7 +31,8 @@ QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALL
 def node() -> str:
     """Return Node.js."""
     found = shutil.which("node")
-    assert found and NODE_MODULES.is_dir(), f"no Node.js, or no {NODE_MODULES}: {HINT}"
+    assert found, f"no Node.js: {HINT}"
+    assert NODE_MODULES.is_dir(), f"no {NODE_MODULES}: {HINT}"
     return found
 
 

@@ -23,6 +23,11 @@ def resident_bytes():
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
+def peak_bytes():
+    """Return the most memory that this process had in use."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def feeds_of(session, tokens, past, states):
     """Return what a decoder is fed for tokens (1, count) behind `past` others."""
     count, names = tokens.shape[1], {value.name for value in session.get_inputs()}
@@ -47,11 +52,12 @@ def main():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = given.threads, 3
     before, start = resident_bytes(), time.perf_counter()
-    session = onnxruntime.InferenceSession(
-        given.graph, options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(given.graph, options, providers=["CPUExecutionProvider"])
     load = time.perf_counter() - start
-    resident, load_peak = resident_bytes() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resident, load_peak = (
+        resident_bytes() - before,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )
     states = {
         value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), FLOATS[value.type])
         for value in session.get_inputs()
@@ -59,7 +65,10 @@ def main():
     }
     names, past, rows = list(states), 0, []
     start = prefilled = time.perf_counter()
-    for chunk in (tokens[:, : given.prompt], *np.split(tokens[:, given.prompt :], tokens.shape[1] - given.prompt, axis=1)):
+    for chunk in (
+        tokens[:, : given.prompt],
+        *np.split(tokens[:, given.prompt :], tokens.shape[1] - given.prompt, axis=1),
+    ):
         logits, *presents = session.run(None, feeds_of(session, chunk, past, states))
         states = dict(zip(names, presents))  # noqa: B905 - old Pythons too
         past += chunk.shape[1]
@@ -70,8 +79,8 @@ def main():
     np.concatenate(rows).astype("<f4").tofile(given.logits)
     print(json.dumps({
         "runtime": f"onnxruntime {onnxruntime.__version__}", "load_seconds": load,
-        "resident_bytes": resident, "load_peak_bytes": 1024 * load_peak,
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "resident_bytes": resident, "load_peak_bytes": load_peak,
+        "peak_bytes": peak_bytes(),
         "prefill_seconds": prefilled - start,
         "tokens_per_second": (len(rows) - 1) / seconds if seconds else 0.0,
     }))  # fmt: skip

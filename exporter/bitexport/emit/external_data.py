@@ -22,7 +22,9 @@ NUMPY_TYPES: Mapping[int, np.dtype[Any]] = {
     onnx.TensorProto.BFLOAT16: np.dtype(np.uint16),  # NumPy has none: the bits stand for it
     onnx.TensorProto.INT8: np.dtype(np.int8),
     onnx.TensorProto.UINT8: np.dtype(np.uint8),
+    onnx.TensorProto.INT32: np.dtype(np.int32),
     onnx.TensorProto.INT64: np.dtype(np.int64),
+    onnx.TensorProto.BOOL: np.dtype(np.bool_),
 }
 
 

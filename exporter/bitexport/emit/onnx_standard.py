@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from bitexport.checkpoints.matrix import Kind
+from bitexport.checkpoints.matrix import FLOAT_NAMES, Kind
 from bitexport.emit.exactness import Exactness
 from bitexport.emit.external_data import FilledTensor, of_array, write_tensors
 from bitexport.emit.standard_graph import StandardGraph
@@ -53,6 +53,14 @@ visible = And(causal, tokens)
 """
 """What each token of a call sees, bool [batch, 1, 1, sequence, total]: tokens before it, and no
 padding."""
+CODES = frozenset({"q", "high", "low"})
+"""What products call activations of one byte."""
+RAISED_BODY = """
+half = Constant<value = int32 {128}>()
+wide = Cast<to = 6>(q)
+above = Add(wide, half)
+raised = Cast<to = 2>(above)
+"""
 MICROSOFT = "com.microsoft"
 BLOCKS = (16, 32, 64, 128, 256)
 """Columns that may share a scale in MatMulNBits."""
@@ -109,6 +117,7 @@ class Portable:
         self.source = model.graph
         self.graph = StandardGraph()
         self.tensors: dict[str, FilledTensor] = {}
+        self.raised_codes: set[str] = set()
         self.typed: list[onnx.ValueInfoProto] = []
         """Values whose types shape inference cannot know."""
         self.turned = {
@@ -137,6 +146,9 @@ class Portable:
             (output,) = outputs.values()
             self.graph.node(op_type, list(inputs.values()), output, op_type)
             return
+        if op_type.startswith(PRODUCTS):
+            for name in inputs.keys() & CODES:
+                inputs[name] = self.raised(inputs[name], op.name)
         if op.name == "Rope":
             inputs[POSITIONS] = POSITIONS
         if op.name == "Attend":
@@ -149,6 +161,14 @@ class Portable:
             if value is not None and str(value.name) not in self.source.initializers
         }
         self.graph.write_out(op.name, body, inputs, outputs, attributes_of(node), shapes)
+
+    def raised(self, codes: str, op: str) -> str:
+        """Return activations of one byte as uint8, 128 above: these are multiplied fast."""
+        output = f"{codes}.raised"
+        if output not in self.raised_codes:
+            self.raised_codes.add(output)
+            self.graph.write_out(op, RAISED_BODY, {"q": codes}, {"raised": output}, {}, {})
+        return output
 
     def operand(self, value: ir.Value | None) -> str:
         """Return the name of a value; an initializer becomes a tensor of this graph."""
@@ -282,7 +302,8 @@ def turned(name: str, stored: StoredMatrix, group: int) -> FilledTensor:
     """Return a matrix [n, k] as products take it: [k, n], or [groups, columns of one, n].
 
     int8 is raised by 128: two products of such bytes fit where an x86 without VNNI adds them up,
-    and with signed ones they would be cut off.
+    and with signed ones they would be cut off.  Floats are widened: a runtime would do it anew for
+    every token.
     """
     matrix = stored.matrix
     n, k = matrix.rows, matrix.columns
@@ -293,9 +314,13 @@ def turned(name: str, stored: StoredMatrix, group: int) -> FilledTensor:
         columns = out.reshape(-1, n)[:k]
         for start, rows in matrix.blocks():
             block = rows.view(np.uint8) ^ np.uint8(128) if raised else rows
+            if matrix.kind in FLOAT_NAMES:
+                block = matrix.widened(rows)
             columns[:, start : start + len(rows)] = block.T
 
-    dtype = onnx.TensorProto.UINT8 if raised else unpacked_dtype(stored)
+    dtype = onnx.TensorProto.UINT8 if raised else onnx.TensorProto.INT8
+    if matrix.kind in FLOAT_NAMES:
+        dtype = onnx.TensorProto.FLOAT
     return FilledTensor(name=name, dtype=dtype, shape=shape, fill=fill)
 
 

@@ -133,5 +133,6 @@ def _bound(given: onnx.NodeProto, attributes: Mapping[str, int | float]) -> onnx
 
 def _evaluate(node: onnx.NodeProto, feeds: dict[str, Any]) -> list[Array]:
     """Run one node on constants."""
-    made: Any = ReferenceEvaluator(node).run(None, feeds)
+    with np.errstate(all="ignore"):
+        made: Any = ReferenceEvaluator(node).run(None, feeds)
     return [np.asarray(each) for each in made]

@@ -46,7 +46,8 @@ class Form:
     body: str = ""
     portable: str = ""
     """The same in graphs of standard ops alone, where it differs from the body: matrices lie there
-    as they are multiplied, columns first, and what a row sees is an input."""
+    as they are multiplied, columns first; activations of one byte that multiply them, and int8
+    matrices, are uint8, 128 above; what a row sees is an input."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer_float,
             body="w = Cast<to = 1>(weight) t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)",
-            portable="w = Cast<to = 1>(weight) y = MatMul(x, w)",
+            portable="y = MatMul(x, weight)",
         ),
         Form(
             op_type="DenseMatMulBf16",
@@ -50,7 +50,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer_float,
             body="w = Cast<to = 1>(weight) t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)",
-            portable="w = Cast<to = 1>(weight) y = MatMul(x, w)",
+            portable="y = MatMul(x, weight)",
         ),
         Form(
             op_type="DenseMatMulQ8",
@@ -60,9 +60,8 @@ OP = Op(
             infer=infer_int,
             body="t = Transpose<perm = [1, 0]>(weight) y = MatMulInteger(q, t)",
             portable="""
-            q_zero = Constant<value = int8 {0}>()
-            weight_zero = Constant<value = uint8 {128}>()
-            y = MatMulInteger(q, weight, q_zero, weight_zero)
+            zero = Constant<value = uint8 {128}>()
+            y = MatMulInteger(q, weight, zero, zero)
             """,
         ),
     ),

@@ -48,7 +48,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer,
             body="rows = Gather(table, ids) y = Cast<to = 1>(rows)",
-            portable=COLUMNS.format(numbers="numbers = Cast<to = 1>(rows)"),
+            portable=COLUMNS.format(numbers="numbers = Identity(rows)"),
         ),
         Form(
             op_type="EmbedBf16",
@@ -57,7 +57,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer,
             body="rows = Gather(table, ids) y = Cast<to = 1>(rows)",
-            portable=COLUMNS.format(numbers="numbers = Cast<to = 1>(rows)"),
+            portable=COLUMNS.format(numbers="numbers = Identity(rows)"),
         ),
         Form(
             op_type="EmbedQ8",
