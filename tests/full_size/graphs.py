@@ -4,24 +4,26 @@
     python -m tests.full_size.graphs --toy
 
 Prints time and memory of loading, and of some tokens.  Each runs in a process of its own, with
-two threads; 8 GB of disk, and no flavour may map more than `--most` gigabytes.
+two threads; 8 GB of disk, and no flavour may map more than `--most` gigabytes.  Of `packed`, whose
+function bodies are unpacked at load, there are four layers: what they take is taken by each weight.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from tests.full_size.generate import MODELS, TOYS, generate
+from tests.full_size.generate import MODELS, TOYS, Model, generate
 
 from bitexport.emit.onnx_standard import FILES, Flavour
 from bitexport.models.parts.options import Options
@@ -70,19 +72,32 @@ def row(graph: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
 def main(toy: bool, embedding: str | None, most: int, folder: Path) -> None:
     """Build 2B4T with every flavour, load each, and print a table."""
     model = (TOYS if toy else MODELS)["2b4t"]
-    with tempfile.TemporaryDirectory(prefix="bitexport-", dir=folder) as name:
-        scratch = Path(name)
-        checkpoint, start = generate(model, scratch / "checkpoint"), time.monotonic()
-        options = Options(embedding="q8" if embedding == "q8" else None)
-        wanted = Wanted(compile_library=False, self_test=False, onnx=tuple(Flavour))
-        bundle = build_bundle(checkpoint, find_target("host"), options, scratch / "b", wanted)
-        seconds = time.monotonic() - start
-        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        click.echo(f"built in {seconds:.0f} s, peak {peak / 1e9:.2f} GB\n")
-        click.echo(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
-        for flavour in reversed(Flavour):
-            graph = bundle.path / FILES[flavour]
-            click.echo(f"| {' | '.join(row(graph, load(graph, scratch, most)))} |")
+    click.echo(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
+    few = dataclasses.replace(model, name="four-layers", layers=4, vocabulary=4096)
+    for each, flavours in ((few, [Flavour.PACKED]), (model, [Flavour.ORT2BIT, Flavour.PORTABLE])):
+        with tempfile.TemporaryDirectory(prefix="bitexport-", dir=folder) as name:
+            measure(each, flavours, embedding, most, Path(name))
+
+
+def measure(
+    model: Model, flavours: Sequence[Flavour], embedding: str | None, most: int, folder: Path
+) -> None:
+    """Build a model, load each flavour, and print a row for it."""
+    checkpoint, start = generate(model, folder / "checkpoint"), time.monotonic()
+    options = Options(embedding="q8" if embedding == "q8" else None)
+    wanted = Wanted(compile_library=False, self_test=False, onnx=tuple(flavours))
+    bundle = build_bundle(checkpoint, find_target("host"), options, folder / "b", wanted)
+    seconds = time.monotonic() - start
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    click.echo(f"built in {seconds:.0f} s, peak {peak / 1e9:.2f} GB", err=True)
+    for flavour in flavours:
+        graph = bundle.path / FILES[flavour]
+        said = load(graph, folder, most)
+        click.echo(f"| {' | '.join(row(graph, said))} |")
+        unpacked = bundle.manifest["onnx"][flavour]["unpacked_bytes"]
+        if unpacked:
+            each = said["load_peak_bytes"] / unpacked
+            click.echo(f"{each:.1f} bytes for each of {unpacked} weights", err=True)
 
 
 if __name__ == "__main__":

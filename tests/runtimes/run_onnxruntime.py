@@ -54,10 +54,7 @@ def main():
     before, start = resident_bytes(), time.perf_counter()
     session = onnxruntime.InferenceSession(given.graph, options, providers=["CPUExecutionProvider"])
     load = time.perf_counter() - start
-    resident, load_peak = (
-        resident_bytes() - before,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    )
+    resident, load_peak = resident_bytes() - before, peak_bytes()
     states = {
         value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), FLOATS[value.type])
         for value in session.get_inputs()
