@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.runtimes.conftest import TEXT
-from tests.runtimes.places import NEW_PYTHON, OLD_PYTHON, Runs
+from tests.runtimes.in_browser import run_in_browser
+from tests.runtimes.places import NEW_PYTHON, OLD_PYTHON, Runs, browser
 
 from bitexport.emit.manifest import Bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
@@ -62,6 +63,13 @@ def test_optimum_loads_the_folder_and_a_batch_with_padding(stories: Bundle, runs
 
 def test_onnxruntime_web_in_node(stories: Bundle, runs: Runs) -> None:
     runs.web(stories.path, PORTABLE)
+    check_logits(runs, Flavour.PORTABLE)
+
+
+def test_onnxruntime_web_on_a_page(stories: Bundle, runs: Runs) -> None:
+    if browser() is None:
+        pytest.skip("optional: no Chromium here")
+    run_in_browser(runs, stories.path, PORTABLE)
     check_logits(runs, Flavour.PORTABLE)
 
 
