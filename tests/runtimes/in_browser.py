@@ -34,6 +34,9 @@ def run_in_browser(runs: Runs, bundle: Path, graph: str) -> Mapping[str, Any]:
         def do_GET(self) -> None:
             top, _, rest = self.path.strip("/").partition("/")
             file = roots[top] / PurePosixPath(rest).name if top in roots else HERE / top
+            if top != "task.json" and not file.is_file():
+                self.send_error(404)
+                return
             data = json.dumps(task).encode() if top == "task.json" else file.read_bytes()
             self.send_response(200)
             self.send_header("Content-Type", TYPES.get(file.suffix, "application/octet-stream"))

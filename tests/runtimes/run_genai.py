@@ -4,12 +4,12 @@ python run_genai.py FOLDER TOKENS PROMPT LOGITS: as run_onnxruntime.py, but toke
 """
 
 import json
-import resource
 import sys
 import time
 
 import numpy as np
 import onnxruntime_genai as genai
+from run_onnxruntime import peak_bytes
 
 folder, tokens_file, prompt, logits_file = sys.argv[1:]
 tokens = np.fromfile(tokens_file, "<i4")
@@ -31,6 +31,6 @@ text = genai.Tokenizer(model).decode(generator.get_sequence(0))
 print(json.dumps({
     "runtime": f"onnxruntime-genai {genai.__version__}", "load_seconds": load, "text": text,
     "tokens": [int(token) for token in generator.get_sequence(0)[int(prompt):]],
-    "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    "peak_bytes": peak_bytes(),
     "tokens_per_second": len(rows) / seconds,
 }))  # fmt: skip

@@ -5,7 +5,6 @@ own; then the prompt once more in a batch of two, the second without its last tw
 """
 
 import json
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from optimum.onnxruntime import ORTModelForCausalLM
+from run_onnxruntime import peak_bytes
 
 folder, graph, tokens_file, prompt_count, logits_file = sys.argv[1:]
 tokens = np.fromfile(tokens_file, "<i4").astype(np.int64)
@@ -37,6 +37,6 @@ print(json.dumps({
     "runtime": f"optimum-onnx {version('optimum-onnx')}", "load_seconds": load,
     "tokens": made.sequences[0, len(prompt):].tolist(),
     "batch": batch[:, len(prompt):].tolist(),
-    "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    "peak_bytes": peak_bytes(),
     "tokens_per_second": (count + 1) / seconds,
 }))  # fmt: skip

@@ -4,6 +4,7 @@
 
 import { createRequire } from "node:module";
 import path from "node:path";
+import { peakBytes } from "./peak.mjs";
 
 const [modules, folder, graph, text, count] = process.argv.slice(2);
 const require = createRequire(path.join(modules, "package.json"));
@@ -27,5 +28,5 @@ console.log(JSON.stringify({
   runtime: `transformers.js ${env.version}`, load_seconds: load,
   prompt: tokens.slice(0, prompt), tokens: tokens.slice(prompt),
   text: tokenizer.decode(tokens, { skip_special_tokens: true }),
-  tokens_per_second: (tokens.length - prompt) / seconds, peak_bytes: 1024 * process.resourceUsage().maxRSS,
+  tokens_per_second: (tokens.length - prompt) / seconds, peak_bytes: peakBytes(),
 }));

@@ -8,6 +8,7 @@ import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { decode } from "./decode.mjs";
+import { peakBytes } from "./peak.mjs";
 
 const [modules, folder, graph, tokensFile, prompt, logitsFile] = process.argv.slice(2);
 const ort = createRequire(path.join(modules, "package.json"))("onnxruntime-web");
@@ -20,5 +21,5 @@ const said = await decode(ort, read(graph), data, read(data), tokens, Number(pro
 fs.writeFileSync(logitsFile, Buffer.from(said.logits.buffer));
 delete said.logits;
 const { version } = JSON.parse(fs.readFileSync(path.join(modules, "onnxruntime-web/package.json")));
-const peak = 1024 * process.resourceUsage().maxRSS;
-console.log(JSON.stringify({ runtime: `onnxruntime-web ${version}`, ...said, peak_bytes: peak }));
+const runtime = `onnxruntime-web ${version}`;
+console.log(JSON.stringify({ runtime, ...said, peak_bytes: peakBytes() }));

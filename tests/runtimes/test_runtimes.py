@@ -6,11 +6,15 @@ table says, which `python -m tests.runtimes.table` measures.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
-from tests.runtimes.conftest import TEXT
+from tests.runtimes.conftest import CHOSEN, TEXT
 from tests.runtimes.in_browser import run_in_browser
 from tests.runtimes.places import NEW_PYTHON, OLD_PYTHON, Runs, browser
+from tests.runtimes.table import MARKED, MEASURED, RUNTIMES, Row, readme_table
 
 from bitexport.emit.manifest import Bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
@@ -78,3 +82,18 @@ def test_transformers_js_reads_folder_tokenizer_and_text(stories: Bundle, runs: 
     assert said["prompt"] == list(runs.prompt)
     assert said["tokens"] == list(runs.chosen)
     assert "a little girl named Lily" in said["text"]
+
+
+def test_the_table_of_readme_is_what_was_measured(repository: Path) -> None:
+    marked = MARKED.search((repository / "README.md").read_text(encoding="utf-8"))
+    assert marked, "README has lost the marks around its table of runtimes"
+    assert marked[2] == f"{readme_table()}\n"
+
+
+def test_whatever_loads_chooses_the_reference_s_tokens() -> None:
+    rows = [Row(**each) for each in json.loads(MEASURED.read_text(encoding="utf-8"))]
+    assert {row.runtime.partition(" ")[0].rstrip(",") for row in rows} == {
+        name.partition(" ")[0].rstrip(",") for name in RUNTIMES
+    }
+    assert [row.runtime for row in rows if not row.loads] == ["onnxruntime 1.20.1"]
+    assert all(row.tokens_equal == row.tokens == CHOSEN for row in rows if row.loads)
