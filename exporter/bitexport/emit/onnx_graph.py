@@ -18,6 +18,9 @@ BODY_EXACTNESS = f"{EXACTNESS}.body"
 STOCK = "bitexport.without_kernels"
 """Key of the graph's metadata: what it costs to run the function bodies."""
 UNPACKED = "bitexport.without_kernels.unpacked_bytes"
+LOADING = 7
+"""Bytes for each weight that onnxruntime holds while it folds the bodies of p2r: 7.2 were measured
+(tests/full_size/graphs.py); layouts in base 3 take more."""
 
 
 def write_onnx(
@@ -76,7 +79,7 @@ def _fallback(proto: onnx.ModelProto) -> Mapping[str, str]:
         "bitexport.flavour": "packed",
         "bitexport.exactness": "bit-exact with the kernels of bitexport; integer-core-exact "
         "through the function bodies",
-        STOCK: f"the function bodies unpack the weights into {size} bytes of int8 at load, and "
-        "several times that while they do; `build --onnx portable` writes a graph without that",
+        STOCK: f"the function bodies unpack {size} weights at load, which takes {LOADING} bytes of "
+        "memory each, or more; `build --onnx portable` writes a graph without that",
         UNPACKED: str(size),
     }

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from packaging.version import Version
 
 from bitexport.emit.exactness import Exactness
-from bitexport.emit.onnx_graph import unpacked_bytes
+from bitexport.emit.onnx_graph import LOADING, unpacked_bytes
 from bitexport.emit.onnx_standard import EXACTNESS, FILES, Flavour, data_file, write_standard
 from bitexport.emit.standard_graph import EXACTNESS as NODE_EXACTNESS
 from bitexport.models.parts.facts import Facts
@@ -26,7 +26,7 @@ from bitexport.package.deviation import (
     stock_logits,
     stock_version,
 )
-from bitexport.progress import Progress
+from bitexport.progress import Progress, size
 from bitexport_ref.evaluator import load
 from bitexport_ref.text.tokenizer import Tokenizer
 
@@ -37,6 +37,8 @@ OLDEST: Mapping[Flavour, Version] = {
 }
 """The first onnxruntime that was seen to run each on a CPU."""
 UNPACKED_BYTES = 64 << 20
+LARGE_BYTES = 1 << 30
+"""From here on a build says what the function bodies of model.onnx take."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,16 @@ class FlavourFacts:
     unmeasured: str | None
     """Why not."""
 
+    @property
+    def label(self) -> str:
+        """The class of the graph, in words that nobody mistakes."""
+        return _label(self.flavour)
+
+    @property
+    def loading_bytes(self) -> int:
+        """Memory that a runtime without our kernels takes to load it, at the least."""
+        return LOADING * self.unpacked_bytes
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
@@ -77,6 +89,11 @@ def write_flavours(
     """Write the wanted graphs beside model.onnx, and the files that decoder runtimes read."""
     others = [each for each in Flavour if each in set(wanted) and each is not Flavour.PACKED]
     made = [_packed(folder, source)]
+    if made[0].loading_bytes >= LARGE_BYTES and Flavour.PORTABLE not in others:
+        progress.say(
+            f"{made[0].file} takes about {size(made[0].loading_bytes)} to load in onnxruntime "
+            "without our kernels; --onnx portable writes a graph that does not"
+        )
     is_decoder = bool(source.facts.layers)
     for flavour in others:
         with progress.stage(f"graph {flavour}"):
