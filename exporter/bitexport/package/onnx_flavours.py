@@ -20,6 +20,7 @@ from bitexport.models.parts.facts import Facts
 from bitexport.package.decoder_files import write_decoder_files
 from bitexport.package.deviation import (
     Deviation,
+    StockError,
     deviation,
     reference_logits,
     sample_tokens,
@@ -127,7 +128,11 @@ def _measure(
     with progress.stage(f"run {flavour}"):
         model = load(folder / FILES[Flavour.PACKED], unpacked_bytes=UNPACKED_BYTES)
         expected = reference_logits(model, tokens)
-        return deviation(stock_logits(folder / FILES[flavour], tokens), expected), ""
+        try:
+            found = stock_logits(folder / FILES[flavour], tokens, source.facts.vocabulary)
+        except StockError as error:
+            return None, str(error)
+        return deviation(found, expected), ""
 
 
 def _packed(folder: Path, source: Source) -> FlavourFacts:

@@ -185,6 +185,19 @@ def test_building_twice_gives_the_same_bytes(
     assert again.manifest["files"] == every.manifest["files"]
 
 
+def test_a_runtime_that_breaks_leaves_a_build_whole_and_says_why(
+    tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "runner.py"
+    broken.write_text("raise MemoryError('no room')", encoding="utf-8")
+    monkeypatch.setattr("bitexport.package.deviation.RUNNER", broken)
+    bundle = build(tiny.path, tmp_path / "out")
+    said = bundle.manifest["onnx"]["portable"]
+    assert said["deviation"] is None
+    assert said["unmeasured"].startswith("onnxruntime ")
+    assert said["unmeasured"].endswith("does not run it: MemoryError: no room")
+
+
 def test_deviation_of_equal_logits_is_nothing() -> None:
     logits = np.linspace(-3, 3, 20, dtype=np.float32).reshape(4, 5)
     found = deviation(logits, logits)
