@@ -17,6 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitexport.emit.manifest import open_bundle
+from bitexport.emit.onnx_standard import FILES, Flavour
+from bitexport.models.parts.facts import Facts
+from bitexport.package.decoder_files import CONFIG, GENAI, write_decoder_files
+
 HERE = Path(__file__).parent
 PREFIX = Path(sys.prefix)
 NEW_PYTHON = Path(sys.executable)
@@ -77,9 +82,23 @@ class Runs:
         """Run a graph in the onnxruntime of some Python."""
         return dict(said([python, HERE / "run_onnxruntime.py", graph, *self.words()]))
 
-    def genai(self, bundle: Path) -> Mapping[str, Any]:
-        """Let onnxruntime-genai generate from a bundle."""
-        return dict(said([NEW_PYTHON, HERE / "run_genai.py", bundle, *self.words()]))
+    def genai(self, bundle: Path, graph: str | None = None) -> Mapping[str, Any]:
+        """Let onnxruntime-genai generate from a bundle, or with another graph of it."""
+        folder = bundle if graph is None else self._opening(bundle, graph)
+        return dict(said([NEW_PYTHON, HERE / "run_genai.py", folder, *self.words()]))
+
+    def _opening(self, bundle: Path, graph: str) -> Path:
+        """Return a folder of a bundle's files whose genai_config.json opens a graph."""
+        folder = self.folder / f"genai-{graph}"
+        if not folder.exists():
+            folder.mkdir()
+            for path in bundle.iterdir():
+                if path.is_file() and path.name not in (GENAI, CONFIG):
+                    (folder / path.name).symlink_to(path)
+            facts = Facts(**open_bundle(bundle).manifest["model"])
+            positions = graph != FILES[Flavour.PACKED]
+            write_decoder_files(folder, facts, graph, has_positions=positions)
+        return folder
 
     def optimum(self, bundle: Path, graph: str) -> Mapping[str, Any]:
         """Let optimum-onnx generate with a graph of a bundle."""

@@ -74,7 +74,7 @@ RUNTIMES: Mapping[str, tuple[Run, tuple[Flavour, ...], bool]] = {
         lambda runs, bundle, graph: runs.onnxruntime(bundle / graph), tuple(Flavour), True,
     ),
     "onnxruntime-genai": (
-        lambda runs, bundle, graph: runs.genai(bundle), (Flavour.PORTABLE,), True,
+        lambda runs, bundle, graph: runs.genai(bundle, graph), tuple(Flavour), True,
     ),
     "optimum-onnx": (
         lambda runs, bundle, graph: runs.optimum(bundle, graph),

@@ -56,6 +56,14 @@ def test_onnxruntime_genai_opens_the_folder(stories: Bundle, runs: Runs) -> None
     check_logits(runs, Flavour.PORTABLE)
 
 
+@pytest.mark.parametrize("flavour", [Flavour.PACKED, Flavour.ORT2BIT])
+def test_onnxruntime_genai_runs_the_other_graphs(
+    flavour: Flavour, stories: Bundle, runs: Runs
+) -> None:
+    assert runs.genai(stories.path, FILES[flavour])["tokens"] == list(runs.chosen)
+    check_logits(runs, flavour)
+
+
 def test_optimum_loads_the_folder_and_a_batch_with_padding(stories: Bundle, runs: Runs) -> None:
     said = runs.optimum(stories.path, PORTABLE)
     assert said["tokens"] == list(runs.chosen)
