@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 import click
 
 from bitexport.checkpoints.checkpoint import CONTAINERS
+from bitexport.emit.onnx_standard import Flavour
 from bitexport.evaluate.caches import measure_caches
 from bitexport.evaluate.damage import measure_baseline, measure_damage
 from bitexport.models import families
@@ -89,6 +90,11 @@ def _precisions(
               "are there, the tokenizer alone, or none.")  # fmt: skip
 @click.option("--chat-template", type=click.Path(path_type=Path), metavar="FILE",
               help="Jinja; default: the checkpoint's own.")  # fmt: skip
+@click.option("--onnx", "flavours", type=click.Choice([str(each) for each in Flavour]),
+              multiple=True,
+              help="Ways in which the graph is written, beside model.onnx, which is `packed`: "
+              "`portable` has standard ops alone, `ort2bit` MatMulNBits and is not bit-exact."
+              )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
 @click.option("--custom-ops", is_flag=True,
@@ -102,8 +108,8 @@ def command(
     precision: tuple[tuple[str, Form], ...], kv_cache: str, measure_cache: bool,
     context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
-    layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
-    no_library: bool, custom_ops: bool, no_selftest: bool,
+    layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None,
+    flavours: tuple[str, ...], force: bool, no_library: bool, custom_ops: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
 
@@ -164,7 +170,7 @@ def command(
         Wanted(
             replace=force, compile_library=compiler is not None and not no_library,
             custom_ops=custom_ops, self_test=not no_selftest, progress=progress,
-            measure=measure, describe=tell,
+            measure=measure, describe=tell, onnx=tuple(map(Flavour, flavours)),
             text=WantedText(depth=cast(Depth, text), chat_template=chat_template),
         ),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import functools
 import importlib
 import pkgutil
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -44,6 +44,10 @@ class Form:
     outputs: Mapping[str, str]
     infer: Callable[[Sequence[Type], Attributes], tuple[Type, ...]]
     body: str = ""
+    portable: str = ""
+    """The same in graphs of standard ops alone, where it differs from the body: matrices lie there
+    as they are multiplied, columns first; activations of one byte that multiply them, and int8
+    matrices, are uint8, 128 above; what a row sees is an input."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,12 +143,19 @@ def register_schemas() -> None:
 def function_of(op_type: str) -> onnx.FunctionProto:
     """Return the body by which a runtime without our kernels computes a form."""
     op, form = forms()[DOMAIN, op_type]
-    head = f'<domain: "{DOMAIN}", opset_import: ["" : {ONNX_OPSET}]> {op_type}'
-    attributes = f" <{', '.join(op.attributes)}>" if op.attributes else ""
-    signature = f"({', '.join(form.inputs)}) => ({', '.join(form.outputs)})"
-    function = onnx.parser.parse_function(f"{head}{attributes} {signature} {{{form.body}}}")
+    function = parse_body(op_type, form.inputs, form.outputs, form.body, op.attributes)
     function.doc_string = form.summary
     return function
+
+
+def parse_body(
+    name: str, inputs: Iterable[str], outputs: Iterable[str], body: str, attributes: Iterable[str]
+) -> onnx.FunctionProto:
+    """Return a text of standard ops as a function."""
+    head = f'<domain: "{DOMAIN}", opset_import: ["" : {ONNX_OPSET}]> {name}'
+    given = f" <{', '.join(attributes)}>" if attributes else ""
+    signature = f"({', '.join(inputs)}) => ({', '.join(outputs)})"
+    return onnx.parser.parse_function(f"{head}{given} {signature} {{{body}}}")
 
 
 def _form(op_type: str) -> tuple[Op, Form]:

@@ -57,13 +57,20 @@ class Unpacking:
         """Rows of a tile."""
         return 4 * self.fields
 
+    def weights_of(self, byte: int) -> list[int]:
+        """Return the weights of a byte, the first row's first."""
+        bits = 8 // self.fields
+        return [
+            self.factor * ((byte ^ self.sign) >> bits * field & self.mask) - bias
+            for field, bias in enumerate(self.bias)
+        ]
+
     def body(self, packed: str, matrix: str) -> str:
         """Return the ops that make int8 `matrix` [whole tiles of rows, padded columns] of bytes.
 
         They read attribute `k` and also leave `columns` (k) and `padded`, both int64 [1].
         """
-        shifts = ", ".join(str(8 // self.fields * field) for field in range(self.fields))
-        bias = ", ".join(map(str, self.bias))
+        table = ", ".join(str(weight) for byte in range(256) for weight in self.weights_of(byte))
         return f"""
         up_minus = Constant<value_ints = [-1]>()
         up_one = Constant<value_ints = [1]>()
@@ -76,20 +83,11 @@ class Unpacking:
         column_blocks = Div(columns_up, up_sixteen)
         steps = Mul(column_blocks, up_four)
         padded = Mul(column_blocks, up_sixteen)
-        tile_shape = Concat<axis = 0>(up_minus, steps, up_four, up_four, up_one)
+        tile_shape = Concat<axis = 0>(up_minus, steps, up_four, up_four)
         tiles = Reshape({packed}, tile_shape)
-        sign = Constant<value = uint8 {{{self.sign}}}>()
-        flipped = BitwiseXor(tiles, sign)
-        shifts = Constant<value = uint8[{self.fields}] {{{shifts}}}>()
-        mask = Constant<value = uint8 {{{self.mask}}}>()
-        shifted = BitShift<direction = "RIGHT">(flipped, shifts)
-        fields = BitwiseAnd(shifted, mask)
-        codes = Cast<to = 6>(fields)
-        factor = Constant<value = int32 {{{self.factor}}}>()
-        bias = Constant<value = int32[{self.fields}] {{{bias}}}>()
-        scaled_codes = Mul(codes, factor)
-        values_wide = Sub(scaled_codes, bias)
-        values = Cast<to = 3>(values_wide)
+        bytes = Cast<to = 6>(tiles)
+        weights_of_bytes = Constant<value = int8[256, {self.fields}] {{{table}}}>()
+        values = Gather<axis = 0>(weights_of_bytes, bytes)
         by_row = Transpose<perm = [0, 4, 2, 1, 3]>(values)
         up_matrix_shape = Concat<axis = 0>(up_minus, padded)
         {matrix} = Reshape(by_row, up_matrix_shape)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from bitexport.ops import Attributes, Dim, Form, Op, Type
-from bitexport.ops.quantize_rows import body
+from bitexport.ops.quantize_rows import LARGEST, body
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
@@ -22,7 +22,7 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     )
 
 
-QUANTIZE = body("ReduceMax", 127.0, -128, 127, x="by_head")
+QUANTIZE = body(LARGEST, 127.0, -128, 127, x="by_head")
 
 OP = Op(
     name="AppendCacheInt8",

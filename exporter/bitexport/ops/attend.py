@@ -12,15 +12,34 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return (inputs[0],)
 
 
-def body(widen: str) -> str:
-    """Return the ops of attention; `widen` makes key_wide and value_wide, floats, of the caches."""
+VISIBLE = """
+one = Constant<value_ints = [1]>()
+start = Constant<value_int = 0>()
+step = Constant<value_int = 1>()
+total = Shape<start = 2, end = 3>(key)
+length = Shape<start = 1, end = 2>(query)
+past = Sub(total, length)
+past_scalar = Squeeze(past, zero)
+total_scalar = Squeeze(total, zero)
+row_positions = Range(past_scalar, total_scalar, step)
+column_positions = Range(start, total_scalar, step)
+rows = Unsqueeze(row_positions, one)
+columns = Unsqueeze(column_positions, zero)
+visible = GreaterOrEqual(rows, columns)
+"""
+"""What a row sees: itself and all before it."""
+
+
+def body(widen: str, visible: str = VISIBLE) -> str:
+    """Return the ops of attention.
+
+    `widen` makes key_wide and value_wide, floats, of the caches; `visible` makes what rows see, and
+    is empty where that is an input.
+    """
     return f"""
     zero = Constant<value_ints = [0]>()
-    one = Constant<value_ints = [1]>()
     two = Constant<value_ints = [2]>()
     minus = Constant<value_ints = [-1]>()
-    start = Constant<value_int = 0>()
-    step = Constant<value_int = 1>()
     heads_scalar = Constant<value_int: int = @heads>()
     kv_scalar = Constant<value_int: int = @kv_heads>()
     factor = Constant<value_float: float = @scale>()
@@ -36,16 +55,7 @@ def body(widen: str) -> str:
     key_columns = Transpose<perm = [0, 1, 2, 4, 3]>(key_group)
     products = MatMul(q, key_columns)
     scores = Mul(products, factor)
-    total = Shape<start = 2, end = 3>(key)
-    length = Shape<start = 1, end = 2>(query)
-    past = Sub(total, length)
-    past_scalar = Squeeze(past, zero)
-    total_scalar = Squeeze(total, zero)
-    row_positions = Range(past_scalar, total_scalar, step)
-    column_positions = Range(start, total_scalar, step)
-    rows = Unsqueeze(row_positions, one)
-    columns = Unsqueeze(column_positions, zero)
-    visible = GreaterOrEqual(rows, columns)
+    {visible}
     hidden = Constant<value = float {{-3.4028234663852886e38}}>()
     masked = Where(visible, scores, hidden)
     weights = Softmax<axis = -1>(masked)
@@ -55,6 +65,11 @@ def body(widen: str) -> str:
     y = Reshape(by_row, flat_shape)
     """
 
+
+FLOATS = """
+key_wide = Cast<to = 1>(key)
+value_wide = Cast<to = 1>(value)
+"""
 
 OP = Op(
     name="Attend",
@@ -67,10 +82,8 @@ OP = Op(
             inputs={"query": "tensor(float)", "key": "C", "value": "C"},
             outputs={"y": "tensor(float)"},
             infer=infer,
-            body=body("""
-            key_wide = Cast<to = 1>(key)
-            value_wide = Cast<to = 1>(value)
-            """),
+            body=body(FLOATS),
+            portable=body(FLOATS, visible=""),
         ),
     ),
 )

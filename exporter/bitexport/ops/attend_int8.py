@@ -5,6 +5,13 @@ from __future__ import annotations
 from bitexport.ops import Form, Op
 from bitexport.ops.attend import body, infer
 
+CODES = """
+key_codes = Cast<to = 1>(key)
+value_codes = Cast<to = 1>(value)
+key_wide = Mul(key_codes, key_scale)
+value_wide = Mul(value_codes, value_scale)
+"""
+
 OP = Op(
     name="AttendInt8",
     code=20,
@@ -20,12 +27,8 @@ OP = Op(
             },
             outputs={"y": "tensor(float)"},
             infer=infer,
-            body=body("""
-            key_codes = Cast<to = 1>(key)
-            value_codes = Cast<to = 1>(value)
-            key_wide = Mul(key_codes, key_scale)
-            value_wide = Mul(value_codes, value_scale)
-            """),
+            body=body(CODES),
+            portable=body(CODES, visible=""),
         ),
     ),
 )  # fmt: skip

@@ -32,6 +32,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer_float,
             body="t = Transpose<perm = [1, 0]>(weight) y = MatMul(x, t)",
+            portable="y = MatMul(x, weight)",
         ),
         Form(
             op_type="DenseMatMulF16",
@@ -40,6 +41,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer_float,
             body="w = Cast<to = 1>(weight) t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)",
+            portable="y = MatMul(x, weight)",
         ),
         Form(
             op_type="DenseMatMulBf16",
@@ -48,6 +50,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer_float,
             body="w = Cast<to = 1>(weight) t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t)",
+            portable="y = MatMul(x, weight)",
         ),
         Form(
             op_type="DenseMatMulQ8",
@@ -56,6 +59,10 @@ OP = Op(
             outputs={"y": "tensor(int32)"},
             infer=infer_int,
             body="t = Transpose<perm = [1, 0]>(weight) y = MatMulInteger(q, t)",
+            portable="""
+            zero = Constant<value = uint8 {128}>()
+            y = MatMulInteger(q, weight, zero, zero)
+            """,
         ),
     ),
 )

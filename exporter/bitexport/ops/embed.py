@@ -15,6 +15,19 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return (Type(ir.DataType.FLOAT, (*ids.shape, table.shape[1])),)
 
 
+COLUMNS = """
+minus = Constant<value_ints = [-1]>()
+ids_shape = Shape(ids)
+flat_ids = Reshape(ids, minus)
+columns = Gather<axis = 1>(table, flat_ids)
+rows = Transpose<perm = [1, 0]>(columns)
+{numbers}
+y_shape = Concat<axis = 0>(ids_shape, minus)
+y = Reshape(numbers, y_shape)
+"""
+"""Rows of a table [columns, vocab], and the ops that make `numbers` of them."""
+
+
 OP = Op(
     name="Embed",
     code=1,
@@ -26,6 +39,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer,
             body="y = Gather(table, ids)",
+            portable=COLUMNS.format(numbers="numbers = Identity(rows)"),
         ),
         Form(
             op_type="EmbedF16",
@@ -34,6 +48,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer,
             body="rows = Gather(table, ids) y = Cast<to = 1>(rows)",
+            portable=COLUMNS.format(numbers="numbers = Identity(rows)"),
         ),
         Form(
             op_type="EmbedBf16",
@@ -42,6 +57,7 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer,
             body="rows = Gather(table, ids) y = Cast<to = 1>(rows)",
+            portable=COLUMNS.format(numbers="numbers = Identity(rows)"),
         ),
         Form(
             op_type="EmbedQ8",
@@ -57,6 +73,16 @@ OP = Op(
             column = Unsqueeze(scales, last)
             y = Mul(wide, column)
             """,
+            portable=COLUMNS.format(
+                numbers="""
+                shifted = Cast<to = 1>(rows)
+                half = Constant<value_float = 128.0>()
+                wide = Sub(shifted, half)
+                scales = Gather(scale, flat_ids)
+                column = Unsqueeze(scales, minus)
+                numbers = Mul(wide, column)
+                """
+            ),
         ),
     ),
 )

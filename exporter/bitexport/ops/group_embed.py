@@ -12,14 +12,7 @@ from bitexport.ops._weights import GROUPS, LAYOUTS, LOGICAL, STORAGES, Storage, 
 SCALED = f"""{GROUPS}
 ids_shape = Shape(ids)
 flat_ids = Reshape(ids, last)
-{{rows}}
-width = Shape<start = 1>(rows)
-missing = Sub(padded_k, width)
-pads = Concat<axis = 0>(zero, missing)
-nothing = Constant<value = int8 {{{{0}}}}>()
-wide = Pad(rows, pads, nothing, last)
-split_shape = Concat<axis = 0>(last, groups, group_dim)
-split = Reshape(wide, split_shape)
+{{split}}
 numbers = Cast<to = 1>(split)
 scale_rows = Shape<start = 1>(table_scale)
 last_scale = Sub(scale_rows, one)
@@ -35,7 +28,25 @@ kept = Slice(flat, zero, k_dim, one)
 y_shape = Concat<axis = 0>(ids_shape, k_dim)
 y = Reshape(kept, y_shape)
 """
-"""`rows` int8 [tokens, k or whole groups of columns at most] times their scales."""
+"""`split` int8 [tokens, groups, columns of one] times their scales."""
+
+SPLIT = """
+{rows}
+width = Shape<start = 1>(rows)
+missing = Sub(padded_k, width)
+pads = Concat<axis = 0>(zero, missing)
+nothing = Constant<value = int8 {{0}}>()
+wide = Pad(rows, pads, nothing, last)
+split_shape = Concat<axis = 0>(last, groups, group_dim)
+split = Reshape(wide, split_shape)
+"""
+"""Of `rows` int8 [tokens, k or whole groups of columns at most]."""
+
+COLUMNS = """
+token_columns = Gather<axis = 2>(table, flat_ids)
+split = Transpose<perm = [2, 0, 1]>(token_columns)
+"""
+"""Of a table [groups, columns of one, n]."""
 
 
 def infer(inputs: Sequence[Type], attributes: Attributes) -> tuple[Type, ...]:
@@ -77,7 +88,8 @@ def _form(storage: Storage, rows: str) -> Form:
         inputs={"ids": "tensor(int64)", "table": storage.dtype, "table_scale": "S"},
         outputs={"y": "tensor(float)"},
         infer=infer,
-        body=SCALED.format(rows=rows),
+        body=SCALED.format(split=SPLIT.format(rows=rows)),
+        portable=SCALED.format(split=COLUMNS),
     )
 
 

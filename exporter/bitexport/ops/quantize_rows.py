@@ -15,8 +15,14 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return Type(ir.DataType.INT8, shape), Type(ir.DataType.FLOAT, (*shape[:-1], 1))
 
 
+LARGEST = "measured = ReduceMax<keepdims = 1>(size, last)"
+
+
 def body(measure: str, numerator: float, least: int, most: int, x: str = "x") -> str:
-    """Return the ops that make q and scale of x: scale = numerator / max(measure of |x|, 1e-5)."""
+    """Return the ops that make q and scale of x: scale = numerator / max(measured, 1e-5).
+
+    `measure` makes `measured` of `size`, which is |x|.
+    """
     return f"""
     last = Constant<value_ints = [-1]>()
     tiny = Constant<value_float = 0.00001>()
@@ -24,7 +30,7 @@ def body(measure: str, numerator: float, least: int, most: int, x: str = "x") ->
     top = Constant<value_float = {most}.0>()
     bottom = Constant<value_float = {least}.0>()
     size = Abs({x})
-    measured = {measure}<keepdims = 1>(size, last)
+    {measure}
     bounded = Max(measured, tiny)
     scale = Div(numerator, bounded)
     scaled = Mul({x}, scale)
@@ -44,7 +50,7 @@ OP = Op(
             inputs={"x": "tensor(float)"},
             outputs={"q": "tensor(int8)", "scale": "tensor(float)"},
             infer=infer,
-            body=body("ReduceMax", 127.0, -128, 127),
+            body=body(LARGEST, 127.0, -128, 127),
         ),
     ),
 )

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from bitexport.ops import Form, Op
+from bitexport.ops._floats import lane_sum
 from bitexport.ops.quantize_rows import body, infer
 
 ROOT_7 = 2.6457512378692627
 """The float32 nearest to the root of 7."""
+
+MEAN = f"""
+columns = Shape<start = -1>(x)
+{lane_sum("size", "columns", "total")}
+columns_float = Cast<to = 1>(columns)
+measured = Div(total, columns_float)
+"""
 
 OP = Op(
     name="QuantizeRowsInt4",
@@ -18,7 +26,7 @@ OP = Op(
             inputs={"x": "tensor(float)"},
             outputs={"q": "tensor(int8)", "scale": "tensor(float)"},
             infer=infer,
-            body=body("ReduceMean", ROOT_7, -8, 7),
+            body=body(MEAN, ROOT_7, -8, 7),
         ),
     ),
 )

@@ -14,6 +14,8 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return (Type(ir.DataType.FLOAT, inputs[0].shape),)
 
 
+# Max of one value is that value: where weight_scale is 1, onnxruntime divides sums by the scale,
+# but not across it.
 OP = Op(
     name="Rescale",
     code=6,
@@ -29,7 +31,8 @@ OP = Op(
             outputs={"y": "tensor(float)"},
             infer=infer,
             body="""
-            factor = Div(weight_scale, scale)
+            quotient = Div(weight_scale, scale)
+            factor = Max(quotient)
             wide = Cast<to = 1>(sum)
             y = Mul(wide, factor)
             """,
@@ -47,7 +50,8 @@ OP = Op(
             infer=infer,
             body="""
             step = Constant<value_float = 256.0>()
-            factor = Div(weight_scale, scale)
+            quotient = Div(weight_scale, scale)
+            factor = Max(quotient)
             high = Cast<to = 1>(sum)
             low = Cast<to = 1>(low_sum)
             raised = Mul(high, step)

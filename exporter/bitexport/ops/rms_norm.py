@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitexport.ops import Attributes, Form, Op, Type
+from bitexport.ops._floats import lane_sum
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
@@ -12,6 +13,7 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return (inputs[0],)
 
 
+# Max of one value is that value: onnxruntime makes x / root of x * (1 / root), but not across it.
 OP = Op(
     name="RmsNorm",
     code=2,
@@ -23,21 +25,26 @@ OP = Op(
             inputs={"x": "tensor(float)", "weight": "tensor(float)"},
             outputs={"y": "tensor(float)"},
             infer=infer,
-            body="""
+            body=f"""
             last = Constant<value_ints = [-1]>()
             one = Constant<value_float = 1.0>()
             eps = Constant<value_float: float = @epsilon>()
             shape = Shape(x)
             leading = Shape<end = -1>(x)
+            columns = Shape<start = -1>(x)
             heads_scalar = Constant<value_int: int = @heads>()
             heads_dim = Reshape(heads_scalar, last)
-            split_shape = Concat<axis = 0>(leading, heads_dim, last)
+            d = Div(columns, heads_dim)
+            split_shape = Concat<axis = 0>(leading, heads_dim, d)
             split = Reshape(x, split_shape)
             square = Mul(split, split)
-            mean = ReduceMean<keepdims = 1>(square, last)
+            {lane_sum("square", "d", "total")}
+            d_float = Cast<to = 1>(d)
+            mean = Div(total, d_float)
             shifted = Add(mean, eps)
             root = Sqrt(shifted)
-            factor = Div(one, root)
+            inverse = Div(one, root)
+            factor = Max(inverse)
             normal = Mul(split, factor)
             weighted = Mul(normal, weight)
             y = Reshape(weighted, shape)

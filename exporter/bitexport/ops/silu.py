@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitexport.ops import Attributes, Form, Op, Type
+from bitexport.ops._floats import exponential
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
@@ -22,10 +23,11 @@ OP = Op(
             inputs={"x": "tensor(float)"},
             outputs={"y": "tensor(float)"},
             infer=infer,
-            body="""
+            body=f"""
+            zero = Constant<value_float = 0.0>()
             one = Constant<value_float = 1.0>()
-            opposite = Neg(x)
-            power = Exp(opposite)
+            opposite = Sub(zero, x)
+            {exponential("opposite", "power")}
             divisor = Add(one, power)
             y = Div(x, divisor)
             """,

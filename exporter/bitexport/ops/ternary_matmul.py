@@ -29,6 +29,7 @@ def _form(storage: Storage) -> Form:
         transposed = Transpose<perm = [1, 0]>(weights)
         y = MatMulInteger(q, transposed)
         """,
+        portable="zero = Constant<value = uint8 {128}>() y = MatMulInteger(q, weight, zero)",
     )
 
 

@@ -20,6 +20,7 @@ from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from bitexport.emit.bitx import ARITHMETIC, PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
+from bitexport.emit.onnx_standard import Flavour
 from bitexport.emit.source import copy_runtime
 from bitexport.errors import MismatchError, OutputError, TargetError
 from bitexport.models import build_model
@@ -27,6 +28,7 @@ from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.package.appearing import appearing
+from bitexport.package.onnx_flavours import FlavourFacts, Source, as_manifest, write_flavours
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
@@ -66,6 +68,8 @@ class Built:
     layout: str
     """How trits lie in the file."""
     measured: Mapping[str, Any]
+    graphs: tuple[FlavourFacts, ...]
+    """The graph, in each way in which it is written."""
 
 
 Measure = Callable[[Path], Mapping[str, Any]]
@@ -83,6 +87,8 @@ class Wanted:
     """Whether onnxruntime gets a library of custom ops beside it."""
     self_test: bool = True
     text: WantedText = EVERY_TEXT
+    onnx: tuple[Flavour, ...] = (Flavour.PACKED,)
+    """Ways in which the graph is written; `packed` always is, it is what `verify` reads."""
     progress: Progress = SILENT
     measure: Measure = lambda folder: {}
     """What it finds in the folder with the finished model becomes part of the manifest."""
@@ -172,9 +178,11 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
                     build_ops_library(target, folder, folder / "lib" / target.name / OPS_LIBRARY)
         tested = _write_self_test(writer, lowered, folder, progress) if wanted.self_test else None
         _finish(writer, facts, digests.result())
+        graphs = _write_flavours(folder, lowered, wanted)
         built = Built(
             data=folder / DATA, target=target, options=lowered.options, facts=facts,
             plan=lowered.plan, layout=lowered.layout, measured=wanted.measure(folder),
+            graphs=graphs,
         )  # fmt: skip
         for name, text in wanted.describe(built).items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -195,14 +203,26 @@ def _copy_sources(folder: Path, lowered: _Lowered) -> None:
             shutil.copyfile(lowered.origin / name, folder / name)
 
 
+def _write_flavours(folder: Path, lowered: _Lowered, wanted: Wanted) -> tuple[FlavourFacts, ...]:
+    """Write the graph in the other ways that are wanted; return what is said of each."""
+    source = Source(
+        model=lowered.model, facts=lowered.facts,
+        tokenizer=lambda: _tokenizer(lowered), about=_about(lowered.facts),
+    )  # fmt: skip
+    return write_flavours(folder, source, wanted.onnx, wanted.progress, measure=wanted.self_test)
+
+
+def _tokenizer(lowered: _Lowered) -> Tokenizer | None:
+    section = lowered.text.get(TOKENIZER)
+    return Tokenizer(read_tables(section, lowered.facts.vocabulary)) if section else None
+
+
 def _write_self_test(
     writer: BitxWriter, lowered: _Lowered, folder: Path, progress: Progress
 ) -> tuple[SelfTestTokens, float]:
     """Write the self-test; return its tokens, and how many seconds it took."""
     start = time.monotonic()
-    section = lowered.text.get(TOKENIZER)
-    tokenizer = section and Tokenizer(read_tables(section, lowered.facts.vocabulary))
-    tokens = self_test_tokens(tokenizer or None, lowered.facts, lowered.tensors)
+    tokens = self_test_tokens(_tokenizer(lowered), lowered.facts, lowered.tensors)
     outputs = sum(len(op.outputs) for op in lowered.plan.ops) * tokens.generated
     with progress.stage("self-test", outputs, "op outputs") as advance:
         writer.add(SELF_TEST, self_test_section(folder / GRAPH, tokens, advance))
@@ -216,9 +236,12 @@ def _write_model(
     facts, tensors = lowered.facts, lowered.tensors
     with progress.stage("packing", lowered.nbytes) as advance:
         offsets = writer.add_model(lowered.plan, tensors, facts, lambda done, total: advance(done))
-    about = {"bitexport.version": __version__, "bitexport.family": facts.family}
-    write_onnx(lowered.model, folder / GRAPH, DATA, offsets, about)
+    write_onnx(lowered.model, folder / GRAPH, DATA, offsets, _about(facts))
     return offsets
+
+
+def _about(facts: Facts) -> Mapping[str, str]:
+    return {"bitexport.version": __version__, "bitexport.family": facts.family}
 
 
 def kept_code(plan: Plan, tensors: Mapping[str, StoredMatrix]) -> tuple[str, ...]:
@@ -301,6 +324,7 @@ def _manifest(
         "model": dataclasses.asdict(facts),
         "options": built.options.chosen(),
         "measured": built.measured,
+        "onnx": as_manifest(built.graphs),
         "memory": {"data_bytes": (folder / DATA).stat().st_size, **arena},
         "checkpoint": origin,
         "self_test": tokens

@@ -18,6 +18,7 @@ from bitexport.models.parts.decoder import CACHES
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Built
+from bitexport.package.onnx_flavours import FlavourFacts
 from bitexport.passes.fuse_ops import FUSIONS
 from bitexport.passes.plan import Plan, PlanOp, Role
 from bitexport.passes.plan_memory import arena_bytes, position_bytes
@@ -177,6 +178,7 @@ class BundleReport:
     matrices: tuple[MatrixUse, ...]
     cores: tuple[CoreFacts, ...]
     self_test: SelfTestFacts | None
+    graphs: tuple[FlavourFacts, ...]
     predicted: Mapping[str, Any] | None
     """Speed and energy on named devices, by the roofline of `bench devices`; None, if not a
     language model."""
@@ -228,6 +230,7 @@ def describe(built: Built) -> BundleReport:
         matrices=tuple(dataclasses.replace(use, count=n) for use, n in uses.items()),
         cores=_cores(target, {use.kernel for use in uses if use.kernel}),
         self_test=_self_test(tested) if tested else None,
+        graphs=built.graphs,
         predicted=_predicted(bitx, plan, target) if bitx.facts.is_language_model else None,
         ops=ops,
         weights=matrices(bitx),

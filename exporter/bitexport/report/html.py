@@ -10,6 +10,7 @@ from string import Template
 
 from bitexport.bench.device_table import energy
 from bitexport.bench.drawing import number
+from bitexport.package.onnx_flavours import FlavourFacts
 from bitexport.report.bundle import BundleReport, LayerSum, Part
 from bitexport.report.matrices import LAYER, MatrixFacts
 
@@ -141,6 +142,13 @@ returns the bits of the scalar one.</p>
 $kernel_table
 $core_table
 
+<h2>Graphs</h2>
+<p>The same graph, in each way in which it was written.  Nodes are <em>bit-exact</em> where a stock
+runtime gives the reference's bits for the reference's inputs; <code>packed</code> is that with our
+kernels, without them it unpacks its weights at load.</p>
+$graph_table
+$graph_notes
+
 <h2>Model and options</h2>
 $fact_table
 <p class="soft">Written by bitexport $version when the bundle was built; <code>report.json</code>
@@ -217,6 +225,8 @@ def render_page(report: BundleReport) -> str:
             [("core", _code), ("instruction sets that must be seen to run", _text)],
             [(core.core, ", ".join(core.instruction_sets)) for core in report.cores],
         ),
+        graph_table=_graph_table(report),
+        graph_notes="".join(f"<p>{escape(_graph_note(each))}</p>" for each in report.graphs),
         fact_table=_fact_table(report),
     )  # fmt: skip
 
@@ -384,6 +394,27 @@ def _kernel_table(report: BundleReport) -> str:
         for use in report.matrices
     ]  # fmt: skip
     return _table(columns, rows)
+
+
+def _graph_table(report: BundleReport) -> str:
+    columns = [
+        ("flavour", _code), ("file", _code), ("weights in", _code), ("class", _text),
+        ("nodes", _text), ("bytes", _number), ("needs", _text),
+    ]  # fmt: skip
+    rows = [
+        (each.flavour, each.file, each.data, each.label,
+         ", ".join(f"{count} {name}" for name, count in each.nodes.items()), each.bytes, each.needs)
+        for each in report.graphs
+    ]  # fmt: skip
+    return _table(columns, rows)
+
+
+def _graph_note(graph: FlavourFacts) -> str:
+    """Return how far a graph is from the reference, or what it costs without our kernels."""
+    if graph.unpacked_bytes:
+        cost = f"about {_size(graph.loading_bytes)} of memory to load without our kernels"
+        return f"{graph.file}: {cost}; build --onnx portable writes a graph for that."
+    return f"{graph.file}: {graph.deviation or f'not measured: {graph.unmeasured}'}."
 
 
 def _ternarized(report: BundleReport) -> str:

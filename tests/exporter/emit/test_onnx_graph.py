@@ -55,4 +55,24 @@ def test_versions_are_stated(graph: onnx.ModelProto) -> None:
     assert opsets == {"": ONNX_OPSET, DOMAIN: DOMAIN_VERSION}
     assert (graph.ir_version, graph.producer_name) == (IR_VERSION, "bitexport")
     properties = {entry.key: entry.value for entry in graph.metadata_props}
-    assert properties == {"bitexport.version": __version__, "bitexport.family": "bitnet"}
+    assert properties["bitexport.version"] == __version__
+    assert properties["bitexport.family"] == "bitnet"
+
+
+def test_it_says_what_it_costs_without_our_kernels(graph: onnx.ModelProto) -> None:
+    properties = {entry.key: entry.value for entry in graph.metadata_props}
+    sizes = [
+        {each.name: each.i for each in node.attribute}
+        for node in graph.graph.node
+        if node.op_type.startswith("TernaryMatMul")
+    ]
+    unpacked = sum(each["n"] * each["k"] for each in sizes)
+    assert properties["bitexport.without_kernels.unpacked_bytes"] == str(unpacked)
+    assert "--onnx portable" in properties["bitexport.without_kernels"]
+    classes = {
+        node.op_type: {entry.key: entry.value for entry in node.metadata_props}
+        for node in graph.graph.node
+    }
+    assert {each["bitexport.exactness"] for each in classes.values()} == {"bit-exact"}
+    assert classes["Attend"]["bitexport.exactness.body"] == "near"
+    assert classes["RmsNorm"]["bitexport.exactness.body"] == "bit-exact"

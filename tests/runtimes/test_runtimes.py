@@ -1,0 +1,107 @@
+"""Other people's runtimes, each with every flavour that it can run: the reference's greedy tokens.
+
+What they compute on the way is near, and `ort2bit` is not bit-exact by its name; how near, README's
+table says, which `python -m tests.runtimes.table` measures.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.runtimes.conftest import CHOSEN, TEXT
+from tests.runtimes.in_browser import run_in_browser
+from tests.runtimes.places import NEW_PYTHON, OLD_PYTHON, Runs, browser
+from tests.runtimes.table import MARKED, MEASURED, RUNTIMES, Row, readme_table
+
+from bitexport.emit.manifest import Bundle
+from bitexport.emit.onnx_standard import FILES, Flavour
+from bitexport.package.deviation import deviation
+
+PORTABLE = FILES[Flavour.PORTABLE]
+MEAN_KL = {Flavour.PACKED: 5e-5, Flavour.PORTABLE: 5e-5, Flavour.ORT2BIT: 1e-3}
+"""Nats per token.  A code of an activation that rounds the other way is what moves a logit."""
+
+
+def check_logits(runs: Runs, flavour: Flavour) -> None:
+    found = runs.found()
+    np.testing.assert_array_equal(found.argmax(axis=1), runs.chosen)
+    assert deviation(found, runs.logits).mean_kl <= MEAN_KL[flavour]
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_the_newest_onnxruntime(flavour: Flavour, stories: Bundle, runs: Runs) -> None:
+    runs.onnxruntime(stories.path / FILES[flavour], NEW_PYTHON)
+    check_logits(runs, flavour)
+
+
+@pytest.mark.parametrize("flavour", [Flavour.PACKED, Flavour.PORTABLE])
+def test_the_oldest_onnxruntime(flavour: Flavour, stories: Bundle, runs: Runs) -> None:
+    said = runs.onnxruntime(stories.path / FILES[flavour], OLD_PYTHON)
+    assert said["runtime"] == "onnxruntime 1.20.1"
+    check_logits(runs, flavour)
+
+
+def test_the_oldest_onnxruntime_knows_no_2_bits(stories: Bundle, runs: Runs) -> None:
+    with pytest.raises(AssertionError, match="nbits_ == "):
+        runs.onnxruntime(stories.path / FILES[Flavour.ORT2BIT], OLD_PYTHON)
+
+
+def test_onnxruntime_genai_opens_the_folder(stories: Bundle, runs: Runs) -> None:
+    said = runs.genai(stories.path)
+    assert said["tokens"] == list(runs.chosen)
+    assert said["text"].startswith("Once upon a time, there was a little girl")
+    check_logits(runs, Flavour.PORTABLE)
+
+
+@pytest.mark.parametrize("flavour", [Flavour.PACKED, Flavour.ORT2BIT])
+def test_onnxruntime_genai_runs_the_other_graphs(
+    flavour: Flavour, stories: Bundle, runs: Runs
+) -> None:
+    assert runs.genai(stories.path, FILES[flavour])["tokens"] == list(runs.chosen)
+    check_logits(runs, flavour)
+
+
+def test_optimum_loads_the_folder_and_a_batch_with_padding(stories: Bundle, runs: Runs) -> None:
+    said = runs.optimum(stories.path, PORTABLE)
+    assert said["tokens"] == list(runs.chosen)
+    whole, shorter = said["batch"]
+    assert whole == list(runs.chosen[:16])
+    assert shorter == [*runs.prompt[-2:], *runs.chosen[:14]]
+    check_logits(runs, Flavour.PORTABLE)
+
+
+def test_onnxruntime_web_in_node(stories: Bundle, runs: Runs) -> None:
+    runs.web(stories.path, PORTABLE)
+    check_logits(runs, Flavour.PORTABLE)
+
+
+def test_onnxruntime_web_on_a_page(stories: Bundle, runs: Runs) -> None:
+    if browser() is None:
+        pytest.skip("optional: no Chromium here")
+    run_in_browser(runs, stories.path, PORTABLE)
+    check_logits(runs, Flavour.PORTABLE)
+
+
+def test_transformers_js_reads_folder_tokenizer_and_text(stories: Bundle, runs: Runs) -> None:
+    said = runs.transformers(stories.path, PORTABLE, TEXT)
+    assert said["prompt"] == list(runs.prompt)
+    assert said["tokens"] == list(runs.chosen)
+    assert "a little girl named Lily" in said["text"]
+
+
+def test_the_table_of_readme_is_what_was_measured(repository: Path) -> None:
+    marked = MARKED.search((repository / "README.md").read_text(encoding="utf-8"))
+    assert marked, "README has lost the marks around its table of runtimes"
+    assert marked[2] == f"{readme_table()}\n"
+
+
+def test_whatever_loads_chooses_the_reference_s_tokens() -> None:
+    rows = [Row(**each) for each in json.loads(MEASURED.read_text(encoding="utf-8"))]
+    assert {row.runtime.partition(" ")[0].rstrip(",") for row in rows} == {
+        name.partition(" ")[0].rstrip(",") for name in RUNTIMES
+    }
+    assert [row.runtime for row in rows if not row.loads] == ["onnxruntime 1.20.1"]
+    assert all(row.tokens_equal == row.tokens == CHOSEN for row in rows if row.loads)
