@@ -97,6 +97,16 @@ class OpCode(enum.IntEnum):
     QUANTIZE_GROUPS = 16
     GROUP_MATMUL = 17
     GROUP_EMBED = 18
+    AFFINE = 19
+    THRESHOLD = 20
+    QUANTIZE_FIXED = 21
+    CHANNELS_LAST = 22
+    CHANNELS_FIRST = 23
+    PATCHES = 24
+    DEPTHWISE_CONV = 25
+    POOL_MAX = 26
+    POOL_MEAN = 27
+    SOFTMAX = 28
 
 
 class OperandKind(enum.IntEnum):
