@@ -17,12 +17,14 @@ import onnx_ir as ir
 
 from bitexport import __version__
 from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from bitexport.checkpoints.onnx_file import OnnxFile, is_onnx, read_onnx
 from bitexport.emit.bitx import PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.source import copy_runtime
 from bitexport.errors import MismatchError, OutputError, TargetError
 from bitexport.models import build_model
+from bitexport.models.network.importing import build_network
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix, stored_matrices
@@ -94,7 +96,7 @@ EVERYTHING = Wanted()
 class _Lowered:
     """A model ready to be written, and where it comes from."""
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | OnnxFile
     origin: Path
     """The folder that the checkpoint is, or lies in."""
     text: Mapping[int, bytes]
@@ -123,15 +125,23 @@ def build_bundle(
     checkpoint_path: Path, target: Target, options: Options, output: Path,
     wanted: Wanted = EVERYTHING,
 ) -> Bundle:  # fmt: skip
-    """Build a checkpoint, a folder or a GGUF file, for a target into the folder `output`."""
+    """Build a checkpoint, a folder or a GGUF file, or an ONNX network into the folder `output`."""
     begin, progress = time.monotonic(), wanted.progress
     refuse_output(output, wanted.replace)
-    checkpoint = open_checkpoint(checkpoint_path, options.container)
+    checkpoint: Checkpoint | OnnxFile
+    if is_onnx(checkpoint_path):
+        checkpoint = read_onnx(checkpoint_path)
+        model, facts = build_network(checkpoint, options)
+    else:
+        checkpoint = open_checkpoint(checkpoint_path, options.container)
+        model, facts = build_model(checkpoint, options)
     origin = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    model, facts = build_model(checkpoint, options)
     layout = options.layout or suited_layout(model, target.layout)
     plan, tensors = lower(model, layout), stored_matrices(model)
-    text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
+    text: Mapping[int, bytes] = {}
+    if isinstance(checkpoint, Checkpoint):
+        text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
+    wanted = dataclasses.replace(wanted, self_test=wanted.self_test and plan.is_language_model)
     _refuse_too_large(plan, tensors, text, facts, target)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
@@ -268,6 +278,12 @@ def _refuse_too_large(
         session = arena_bytes(plan, CHUNK_ROWS, context, target.pointer_bytes)
         return weights + records - tables + session
 
+    if need(facts.context) > target.ram_bytes and not facts.context:
+        raise TargetError(
+            f"target `{target.name}`: the network needs {need(0)} bytes of memory, it has "
+            f"{target.ram_bytes}",
+            hint="the network is too large for it",
+        )
     if need(facts.context) > target.ram_bytes:
         fits = bisect.bisect_right(range(facts.context), target.ram_bytes, key=need) - 1
         raise TargetError(
