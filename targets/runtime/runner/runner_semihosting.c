@@ -6,8 +6,15 @@
  */
 #include "runner_semihosting.h"
 
-enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_GET_CMDLINE = 0x15, SYS_EXIT_EXTENDED = 0x20 };
-enum { OPEN_WRITE = 4, APPLICATION_EXIT = 0x20026, MOST_WORDS = 64 };
+enum {
+    SYS_OPEN = 0x01,
+    SYS_WRITE = 0x05,
+    SYS_READ = 0x06,
+    SYS_FLEN = 0x0C,
+    SYS_GET_CMDLINE = 0x15,
+    SYS_EXIT_EXTENDED = 0x20
+};
+enum { OPEN_READ = 1, OPEN_WRITE = 4, APPLICATION_EXIT = 0x20026, MOST_WORDS = 64 };
 
 extern const uint8_t runner_blob_start[], runner_blob_end[];
 extern uint8_t runner_memory_start[], runner_memory_end[];
@@ -47,9 +54,20 @@ const void *runner_blob(const char *path, size_t *bytes)
 
 const void *runner_read(const char *path, size_t *bytes)
 {
-    (void)path;
+    uintptr_t length = 0, file;
+    void *block;
+
     *bytes = 0;
-    return NULL;
+    while (path[length])
+        length++;
+    file = ask_debugger(SYS_OPEN, (const uintptr_t[]){(uintptr_t)path, OPEN_READ, length});
+    if (file == UINTPTR_MAX) return NULL;
+    length = ask_debugger(SYS_FLEN, &file);
+    block = length == UINTPTR_MAX ? NULL : runner_allocate(length);
+    if (!block || ask_debugger(SYS_READ, (const uintptr_t[]){file, (uintptr_t)block, length}) != 0)
+        return NULL; /* it says how many bytes it did not read */
+    *bytes = length;
+    return block;
 }
 
 void *runner_allocate(size_t bytes)

@@ -14,15 +14,29 @@
 #endif
 #define KEPT(kept, code, function) ((kept) >> (code) & 1u ? (function) : NULL)
 
-static const bitx_op ops[BITX_OP_AFTER_LAST] = {
+enum { FIRST_NETWORK_OP = BITX_OP_AFFINE };
+
+#define ENTRY(code, name, fewest, most, outputs, attributes)                                       \
+    {KEPT(BITX_OPS, code, bitx_fits_##name),                                                       \
+     KEPT(BITX_OPS, code, bitx_op_##name),                                                         \
+     fewest,                                                                                       \
+     most,                                                                                         \
+     outputs,                                                                                      \
+     attributes}
+
+static const bitx_op ops[FIRST_NETWORK_OP] = {
+#define BITX_FIRST_OPS_ALONE
 #define BITX_OP(code, constant, name, fewest, most, outputs, attributes)                           \
-    [code] = {KEPT(BITX_OPS, code, bitx_fits_##name),                                              \
-              KEPT(BITX_OPS, code, bitx_op_##name),                                                \
-              fewest,                                                                              \
-              most,                                                                                \
-              outputs,                                                                             \
-              attributes},
+    [code] = ENTRY(code, name, fewest, most, outputs, attributes),
 #include "../ops/ops.def"
+#undef BITX_OP
+#undef BITX_FIRST_OPS_ALONE
+};
+
+static const bitx_op network_ops[BITX_OP_AFTER_LAST - FIRST_NETWORK_OP] = {
+#define BITX_OP(code, constant, name, fewest, most, outputs, attributes)                           \
+    [(code) - FIRST_NETWORK_OP] = ENTRY(code, name, fewest, most, outputs, attributes),
+#include "../ops/network_ops.def"
 #undef BITX_OP
 };
 
@@ -36,7 +50,12 @@ static const bitx_fusion fusions[BITX_FUSION_AFTER_LAST] = {
 
 const bitx_op *bitx_find_op(uint32_t code)
 {
-    return code < BITX_OP_AFTER_LAST && ops[code].run ? &ops[code] : NULL;
+    const bitx_op *op = NULL;
+    if (code < FIRST_NETWORK_OP)
+        op = &ops[code];
+    else if (BITX_OPS >> FIRST_NETWORK_OP && code < BITX_OP_AFTER_LAST)
+        op = &network_ops[code - FIRST_NETWORK_OP];
+    return op && op->run ? op : NULL;
 }
 
 const bitx_fusion *bitx_find_fusion(uint32_t code)
