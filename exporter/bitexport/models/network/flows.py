@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +110,26 @@ class Flow:
 class Emitter:
     """Adds ops to the graph for what flows ask for."""
 
-    def __init__(self, builder: GraphBuilder, path: Path) -> None:
+    def __init__(self, builder: GraphBuilder, path: Path, names: Iterable[str]) -> None:
         self.builder, self.path = builder, path
+        self._taken = set(names)
+
+    def fresh(self, name: str) -> str:
+        """Return a name that nothing else has: this one, or one that begins with it."""
+        every = itertools.chain([name], (f"{name}.{at}" for at in itertools.count(1)))
+        found = next(each for each in every if each not in self._taken)
+        self._taken.add(found)
+        return found
+
+    def op(
+        self, op_type: str, inputs: Sequence[ir.Value], name: str, **attributes: Any
+    ) -> ir.Value:
+        """Add an op with one output."""
+        return self.builder.op(op_type, inputs, self.fresh(name), **attributes)
 
     def tensor(self, name: str, values: NDArray[Any], kind: Kind) -> ir.Value:
         """Add an initializer of some rank; it is held in memory."""
-        rows = values.reshape(len(values), -1)
+        rows, name = values.reshape(len(values), -1), self.fresh(name)
         matrix = Matrix(name, kind, *rows.shape, lambda start, stop: rows[start:stop])
         return self.builder.weight(name, matrix, values.shape)
 
@@ -129,7 +143,7 @@ class Emitter:
             self.tensor(f"{name}.{what}", vector.astype(np.float32), Kind.FLOAT)
             for what, vector in (("factor", factor), ("offset", offset))
         ]
-        return self.builder.op(f"Affine{suffix}", [value, *constants], name)
+        return self.op(f"Affine{suffix}", [value, *constants], name)
 
     def floats(self, flow: Flow) -> ir.Value:
         """Return a flow as floats."""
@@ -162,7 +176,7 @@ class Emitter:
                         hint="Clip is taken before Quant or BipolarQuant; elsewhere use Relu",
                     )
                 last = number == len(run) - 1
-                value = self.builder.op("Relu", [value], name if last else f"{name}.{number}")
+                value = self.op("Relu", [value], name if last else f"{name}.{number}")
         return value
 
     def quantized(self, flow: Flow, quantizer: Quantizer, name: str) -> Flow:
@@ -170,7 +184,7 @@ class Emitter:
         if quantizer.levels <= MOST_LEVELS:
             value = self._by_thresholds(flow, quantizer, name)
         else:
-            value = self.builder.op(
+            value = self.op(
                 "QuantizeFixed", [self.floats(flow)], f"{name}.codes",
                 scale=quantizer.scale, least=quantizer.least, most=quantizer.most,
             )  # fmt: skip
@@ -204,7 +218,7 @@ class Emitter:
         if np.all(levels == levels[:, :1]):
             levels = levels[:, :1]
         given = self.tensor(f"{name}.levels", levels, kind)
-        return self.builder.op(
+        return self.op(
             f"Threshold{suffix}", [value, given], f"{name}.codes",
             start=quantizer.least, step=quantizer.step,
         )  # fmt: skip

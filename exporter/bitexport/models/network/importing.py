@@ -79,7 +79,8 @@ class Importer:
         self.builder = GraphBuilder(
             file.path.stem, [(name, self._input_type(shape)) for name, shape in shapes.items()]
         )
-        self.emitter = Emitter(self.builder, file.path)
+        names = {*shapes, *(each.name for each in file.graph.output)}
+        self.emitter = Emitter(self.builder, file.path, names)
         self.layers = Layers(file.path, self.emitter, options)
         for name, shape in shapes.items():
             self.values[name] = self._input(name, shape)
@@ -130,7 +131,7 @@ class Importer:
         value = self.builder.input(name)
         if not (self.is_spatial and len(shape) == PICTURE_RANK):
             return Flow(name, shape, Numbers(value))
-        turned = self.builder.op("ChannelsLast", [value], f"{name}.positions", channels=shape[1])
+        turned = self.emitter.op("ChannelsLast", [value], f"{name}.positions", channels=shape[1])
         return Flow(name, shape, Numbers(turned), picture=True)
 
     def _output(self, name: str) -> ir.Value:

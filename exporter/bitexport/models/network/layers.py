@@ -140,16 +140,17 @@ class Layers:
         if set(window["kernel_shape"]) == set(window["strides"]) == {1} and not any(window["pads"]):
             return x
         suffix = "S8" if x.dtype is ir.DataType.INT8 else ""
-        return self.emitter.builder.op(f"Patches{suffix}", [x], f"{layer.name}.patches", **window)
+        return self.emitter.op(f"Patches{suffix}", [x], f"{layer.name}.patches", **window)
 
     def _product(self, codes: Codes, given: ir.Value, trits: Trits, layer: Layer) -> Flow:
         n, k = trits.values.shape
         _refuse_too_wide(k, layer)
 
         def make(values: NDArray[np.int8], name: str, weight_name: str) -> ir.Value:
+            weight_name = self.emitter.fresh(weight_name)
             matrix = Matrix(weight_name, trits.kind, n, k, lambda a, b: values[a:b])
             weight = self.emitter.builder.weight(weight_name, matrix, (n, k))
-            return self.emitter.builder.op("TernaryMatMul", [given, weight], name, n=n, k=k)
+            return self.emitter.op("TernaryMatMul", [given, weight], name, n=n, k=k)
 
         return self._sums(codes, trits, layer, make)
 
@@ -159,7 +160,7 @@ class Layers:
         def make(values: NDArray[np.int8], name: str, weight_name: str) -> ir.Value:
             taps = np.ascontiguousarray(values.T)
             weight = self.emitter.tensor(weight_name, taps, Kind.INT8)
-            return self.emitter.builder.op("DepthwiseConv", [codes.value, weight], name, **window)
+            return self.emitter.op("DepthwiseConv", [codes.value, weight], name, **window)
 
         return self._sums(codes, trits, layer, make)
 
@@ -191,11 +192,13 @@ class Layers:
             lambda a, b: trits.scale[None][a:b],
         )  # fmt: skip
         if x not in self._given:
-            self._given[x] = Activations(self.emitter.builder, x, f"{x.name}.rounded")
+            name = self.emitter.fresh(f"{x.name}.rounded")
+            self._given[x] = Activations(self.emitter.builder, x, name)
+        name = self.emitter.fresh(f"{layer.name}.product")
+        weights = Weights(values=values, scale=scale)
         made = self.emitter.builder.linear(
-            self._given[x], Weights(values=values, scale=scale), layer.name,
-            activations=self.kind, output=layer.name,
-        )  # fmt: skip
+            self._given[x], weights, name, activations=self.kind, output=name
+        )
         return Flow(layer.name, layer.shape, Numbers(made), len(layer.shape) > PICTURE_FROM)
 
     def _floats(self, x: ir.Value, weight: F32, layer: Layer, kind: Kind) -> Flow:
@@ -208,7 +211,7 @@ class Layers:
             )
         given = self.emitter.tensor(f"{layer.name}.weight", stored, kind)
         suffix = "F16" if kind is Kind.FLOAT16 else "F32"
-        made = self.emitter.builder.op(f"DenseMatMul{suffix}", [x, given], layer.name)
+        made = self.emitter.op(f"DenseMatMul{suffix}", [x, given], layer.name)
         return Flow(layer.name, layer.shape, Numbers(made), len(layer.shape) > PICTURE_FROM)
 
 

@@ -95,7 +95,7 @@ def _two(call: Call) -> tuple[Flow, Flow] | None:
 def _combined(call: Call, op_type: str, first: Flow, second: Flow) -> Flow:
     """Return a standard op of two values that flow."""
     values = [call.emitter.floats(each) for each in (first, second)]
-    made = call.emitter.builder.op(op_type, values, call.name)
+    made = call.emitter.op(op_type, values, call.name)
     return Flow(call.name, first.shape, Numbers(made), first.picture)
 
 
@@ -194,7 +194,7 @@ def softmax(call: Call) -> Flow:
     axis = call.attributes.get("axis", -1 if call.opset > 12 else 1) % len(flow.shape)  # noqa: PLR2004
     if flow.picture or math.prod(flow.shape[1:]) != flow.shape[axis]:
         raise call.refusal("it is not over all that a sample has", "flatten before Softmax")
-    made = call.emitter.builder.op("Softmax", [call.emitter.floats(flow)], call.name)
+    made = call.emitter.op("Softmax", [call.emitter.floats(flow)], call.name)
     return Flow(call.name, flow.shape, Numbers(made))
 
 
@@ -307,9 +307,9 @@ def flattened(emitter: Emitter, flow: Flow, name: str) -> Flow:
     """Return a picture as one row, a plane for each channel."""
     shape = (1, math.prod(flow.shape[1:]))
     if isinstance(flow.source, Codes) and not flow.steps:
-        made = emitter.builder.op("ChannelsFirstS8", [flow.source.value], f"{name}.codes")
+        made = emitter.op("ChannelsFirstS8", [flow.source.value], f"{name}.codes")
         return Flow(name, shape, Codes(made, flow.source.scale, flow.source.largest))
-    made = emitter.builder.op("ChannelsFirst", [emitter.floats(flow)], name)
+    made = emitter.op("ChannelsFirst", [emitter.floats(flow)], name)
     return Flow(name, shape, Numbers(made))
 
 
@@ -376,13 +376,11 @@ def _pool(call: Call, op_type: str, window: Mapping[str, Any]) -> Flow:
     flow = call.flow
     shape = (1, flow.shape[1], *size_behind(window))
     if op_type == "PoolMax" and isinstance(flow.source, Codes) and not flow.steps:
-        made = call.emitter.builder.op(
-            "PoolMaxS8", [flow.source.value], f"{call.name}.codes", **window
-        )
+        made = call.emitter.op("PoolMaxS8", [flow.source.value], f"{call.name}.codes", **window)
         return Flow(
             call.name, shape, Codes(made, flow.source.scale, flow.source.largest), picture=True
         )
-    made = call.emitter.builder.op(op_type, [call.emitter.floats(flow)], call.name, **window)
+    made = call.emitter.op(op_type, [call.emitter.floats(flow)], call.name, **window)
     return Flow(call.name, shape, Numbers(made), picture=True)
 
 
