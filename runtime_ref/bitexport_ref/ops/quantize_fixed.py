@@ -10,5 +10,6 @@ from bitexport_ref.numerics import F32, S8, require_finite, rint
 def quantize_fixed(x: F32, *, scale: float, least: float, most: float) -> S8:
     """Return rint(x / scale clipped to [least, most]); any shape."""
     require_finite(x, "the input")
-    clipped = np.clip(x / np.float32(scale), np.float32(least), np.float32(most))
-    return rint(clipped).astype(np.int8)
+    with np.errstate(over="ignore"):
+        quotient = x / np.float32(scale)
+    return rint(np.clip(quotient, np.float32(least), np.float32(most))).astype(np.int8)

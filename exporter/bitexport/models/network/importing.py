@@ -186,7 +186,7 @@ class Importer:
                 x = given[0]
                 assert x is not None
                 found = quantizer(self.where(node), attributes_of(node), given[1:])
-                self.notes[node.output[0]] = f"{node.op_type} with {found.levels + 1} levels"
+                self.notes[node.output[0]] = f"{node.op_type} of {found.levels.bit_length()} bits"
                 return [found.values(x.astype(np.float32))]
             return evaluate(node, given, self.file.opset)
         except CheckpointError:
@@ -219,7 +219,8 @@ class Importer:
         kind = node.op_type if node.domain in STANDARD else f"{node.domain}::{node.op_type}"
         known = ", ".join(sorted({*operators.HANDLERS, *operators.QUANTIZERS}))
         return CheckpointError(
-            f"{self.file.path}: {called(node)} is a `{kind}`, which is not supported",
+            f"{self.file.path}: `{node.name or node.output[0]}` is a `{kind}`, which is not "
+            "supported",
             hint=REPLACED.get(node.op_type, f"supported are {known}, and others on constants"),
         )
 

@@ -111,9 +111,9 @@ class Layers:
         found = trits_of(weight)
         if found is None:
             raise CheckpointError(
-                f"{layer.where}: its weights {layer.note} are not ternary: {what_is_wrong(weight)}",
-                hint="train it with 1 or 2 bits (narrow); a few layers may stay floats: "
-                f"--precision {layer.called}=f32",
+                f"{layer.where}: its weights {layer.note} {what_is_wrong(weight)}",
+                hint="weights are 0 and plus or minus one number in each row, as 1 bit or 2 bits "
+                f"(narrow) give; a few layers may stay floats: --precision {layer.called}=f32",
             )
         return found
 

@@ -46,22 +46,19 @@ def trits_of(weight: F32) -> Trits | None:
 def what_is_wrong(weight: F32) -> str:
     """Say how a matrix [n, k] fails to be ternary: which rows, and how far they are from it."""
     sizes = np.abs(weight)
-    half = sizes.max(axis=1, keepdims=True) / 2
-    large = sizes > half
+    large = sizes > sizes.max(axis=1, keepdims=True) / 2
     scale = np.where(large, sizes, 0).sum(axis=1) / np.maximum(large.sum(axis=1), 1)
     scale = np.where(scale > 0, scale, 1)[:, None]
     far = (np.minimum(sizes, np.abs(sizes - scale)) / scale).max(axis=1)
-    exact = np.array([trits_of(row[None]) is not None for row in weight])
-    rows = np.flatnonzero(~exact)
+    rows = np.flatnonzero([trits_of(row[None]) is None for row in weight])
     if far.max() > ALMOST:
         row = int(rows[np.argmax(far[rows])])
         count = len(np.unique(sizes[row][sizes[row] > 0]))
-        return f"row {row} has {count} magnitudes, {_and_others(len(rows) - 1)}"
+        more = f"; {len(rows) - 1} more rows are not" if len(rows) > 1 else ""
+        return f"are not ternary: row {row} has {count} magnitudes{more}"
     worst = rows[np.argsort(-far[rows], kind="stable")][:MOST_ROWS]
-    named = ", ".join(f"row {row} by {100 * far[row]:.2g} %" for row in worst)
+    first, *others = (f"{row}" for row in worst)
+    named = [f"row {first} is off by {100 * far[worst[0]]:.2g} % of its scale"]
+    named += [f"row {row} by {100 * far[int(row)]:.2g} %" for row in others]
     more = f", and {len(rows) - len(worst)} more" if len(rows) > len(worst) else ""
-    return f"almost: of their scale, {named}{more}, are off"
-
-
-def _and_others(count: int) -> str:
-    return f"and so have {count} other rows" if count else "and it alone"
+    return f"are almost ternary, but not quite: {', '.join(named)}{more}"
