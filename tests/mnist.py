@@ -30,9 +30,9 @@ from bitexport.verify.expected import load_reference
 @click.argument("labels", type=click.Path(path_type=Path))
 def main(images: Path, labels: Path) -> None:
     """Print how many of IMAGES each network gets right, and how many it takes for another class."""
-    pixels = np.frombuffer(gzip.open(images).read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
-    x = pixels.astype(np.float32) / np.float32(255)
-    right = np.frombuffer(gzip.open(labels).read(), np.uint8, offset=8)
+    pixels = np.frombuffer(gzip.decompress(images.read_bytes()), np.uint8, offset=16)
+    x = pixels.reshape(-1, 1, 28, 28).astype(np.float32) / np.float32(255)
+    right = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
     for path in sorted(DATA.glob("TFC_*.onnx")):
         original = Oracle(path)
         expected = original.run(**{original.inputs[0]: x}).argmax(axis=1)
