@@ -135,9 +135,10 @@ def _parse(text: str, ending: str = "") -> ObservedNetwork:
                 called = " ".join(name)
                 results[called] = results.get(called, b"") + bytes.fromhex(data)
     last = lines[-1] if lines else "nothing"
+    said = last if last.startswith("status ") else ending or f"its last word was `{last}`"
     if lines[:1] != ["runner 1"] or not used:
-        raise MismatchError(f"the runner did not start: {ending or last}")
-    stopped = None if last == "end" and not ending else ending or last
+        raise MismatchError(f"the runner did not start: {said}")
+    stopped = None if last == "end" and not ending else said
     return ObservedNetwork(available, used, arena, digests, results, stopped)
 
 
@@ -214,14 +215,16 @@ def _difference(
 
 
 def _in_trace(expected: ExpectedNetwork, observed: ObservedNetwork) -> Difference | None:
+    """Of a run that stopped, what differs comes before what is missing."""
+    missing: Difference | None = None
     for output, (name, op_type) in enumerate(expected.outputs):
         wanted, found = expected.digests[output], observed.digests.get(output, [])
         for row, (digest, other) in enumerate(itertools.zip_longest(wanted, found)):
             if other is None:
-                return _missing(row, name, f"{op_type} `{name}`", observed)
-            if digest != other:
+                missing = missing or _missing(row, name, f"{op_type} `{name}`", observed)
+            elif digest != other:
                 return Difference(row, output, name, f"{op_type} `{name}` differs")
-    return None
+    return missing
 
 
 def _in_result(name: str, result: Array, observed: ObservedNetwork) -> Difference | None:
