@@ -209,6 +209,15 @@ class SelfTest:
 
 
 @dataclasses.dataclass(frozen=True)
+class NetworkTest:
+    """What every device must compute of a network; chains are cut to 16 bytes."""
+
+    samples: tuple[tuple[bytes, ...], ...]
+    """The inputs of each sample in plan order, as the file has them."""
+    chains: tuple[bytes, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Bitx:
     """A .bitx file whose structure is sound (R1 to R23)."""
 

@@ -56,7 +56,7 @@ def test_every_core_returns_the_bits_of_the_reference(
     device = machine_of(bundle, target, libraries(target), tmp_path)
     quick = name in TFC or target.name not in ("host", "cortex-m4")
     for core in target.cores:
-        result = verify_network(device, core, expected, lambda _: None, quick=quick)
+        result = verify_network(device, core, expected, lambda _: None, quick=quick, self_test=True)
         assert result.passed, (core, result.failure, result.problem)
         assert result.runs >= 2  # op by op, and fused
 

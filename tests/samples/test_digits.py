@@ -59,16 +59,14 @@ def test_every_held_out_digit_has_the_class_of_the_original(bundle: Path) -> Non
 
 def test_a_board_says_what_this_machine_says(bundle: Path, few: Path) -> None:
     here = said("run", bundle, "--input", few).stdout
-    there = said("run", bundle, "--input", few, "--core", "mps2-an386").stdout
+    board = ("run", bundle, "--input", few, "--core", "mps2-an386")
+    there = said(*board).stdout
     assert here == there
     with np.load(HELD_OUT) as stored:
         labels = stored["label"][:SOME]
     largest = [int(line.split()[1]) for line in here.splitlines()]
     assert sum(one == label for one, label in zip(largest, labels, strict=True)) == SOME - 1
-    events = [
-        json.loads(line)
-        for line in said("run", bundle, "--input", few, "--json").stdout.splitlines()
-    ]
+    events = [json.loads(line) for line in said(*board, "--json").stdout.splitlines()]
     assert [event["largest"] for event in events] == largest
     assert all(len(event["values"]) == 10 for event in events)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from bitexport.verify.cores import Machine
 from bitexport.verify.expected import load_reference
 from bitexport.verify.inputs import fixed_inputs, read_inputs
 from bitexport.verify.networks import ExpectedNetwork, compute_network, run_network, verify_network
+from bitexport_ref.bitx import BitxError, network_test, read_bitx
 
 HOST = find_target("host")
 NETWORKS = {"rows": write_rows, "pictures": write_pictures}
@@ -34,7 +36,8 @@ MUTATIONS = [
     ("rows", "ops/quantize_fixed.c", "bitx_nearest(w > most ? most : w)", "(w > most ? most : w)",
      "QuantizeFixed"),
     ("rows", "ops/softmax.c", "y[i] / sum", "y[i] * (1.0f / sum)", "Softmax"),
-    ("pictures", "ops/window.h", "- (int32_t)w->pad_left", "+ (int32_t)w->pad_left", "DepthwiseConv"),
+    ("pictures", "ops/window.h", "- (int32_t)w->pad_left", "+ (int32_t)w->pad_left",
+     "DepthwiseConv"),
     ("pictures", "ops/patches.c", "bitx_zero(to, bytes)", "(void)bytes", "Patches"),
     ("pictures", "ops/depthwise_conv.c", "x[c] * weight[c]", "x[c] * -weight[c]", "DepthwiseConv"),
     ("pictures", "ops/pool_max.c", "if (!from) continue;", "if (!from) from = bitx_row(x, 0);",
@@ -190,6 +193,65 @@ def test_what_is_no_array_is_refused(bundles: dict[str, Bundle], tmp_path: Path)
     np.savez(tmp_path / "x.npz", a=np.zeros(3), b=np.zeros(3))
     with pytest.raises(BundleError, match="holds no array `x`"):
         read_inputs(tmp_path / "x.npz", model)
+
+
+SELF_TEST = 12
+
+
+def section(file: bytes) -> tuple[int, int]:
+    """Return offset and bytes of the self-test."""
+    bitx = read_bitx(file)
+    found = bitx.section(SELF_TEST)
+    assert found
+    return found.offset, found.size
+
+
+def self_test_of(device: Machine, file: bytes, folder: Path) -> tuple[str | None, str | None]:
+    """Return what the self-test of a file says, and what stopped it."""
+    path = folder / "changed.bitx"
+    path.write_bytes(file)
+    observed = dataclasses.replace(device, model=path).start("native", ["--self-test"])
+    return observed.self_test, observed.stopped
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_self_test_in_the_file_finds_what_differs(
+    name: str, bundles: dict[str, Bundle], libraries: Callable[[Target], Library], tmp_path: Path
+) -> None:
+    device = machine_of(bundles[name], libraries, tmp_path)
+    file = bundles[name].data.read_bytes()
+    assert self_test_of(device, file, tmp_path) == ("ok", None)
+    stored = network_test(read_bitx(file))
+    assert stored
+    at, size = section(file)
+    outputs = len(stored.chains)
+    chains = at + size - 16 * outputs
+    for output in (0, outputs // 2, outputs - 1):
+        changed = bytearray(file)
+        changed[chains + 16 * output] ^= 1
+        said, stopped = self_test_of(device, bytes(changed), tmp_path)
+        assert said == f"{len(stored.samples)} {output}"
+        assert "self-test" in (stopped or "")
+    changed = bytearray(file)
+    changed[chains - 1] ^= 0x80  # the sign of the last number of the last sample
+    assert (self_test_of(device, bytes(changed), tmp_path)[0] or "ok").split()[1:] == ["0"]
+
+
+@pytest.mark.parametrize("at", [0, 4, 8, 12])
+def test_a_damaged_self_test_is_damage(
+    at: int, bundles: dict[str, Bundle], libraries: Callable[[Target], Library], tmp_path: Path
+) -> None:
+    device = machine_of(bundles["rows"], libraries, tmp_path)
+    changed = bytearray(bundles["rows"].data.read_bytes())
+    for number in (0, 1, 77, 255):
+        struct.pack_into("<I", changed, section(bytes(changed))[0] + at, number * 0x01010101)
+        try:
+            network_test(read_bitx(bytes(changed)))
+            expected = None
+        except BitxError as error:
+            expected = error.rule
+        said, stopped = self_test_of(device, bytes(changed), tmp_path)
+        assert (said is None and "damaged" in (stopped or "")) == (expected == 30), stopped
 
 
 def asked(*words: object) -> Result:

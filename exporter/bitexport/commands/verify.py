@@ -25,6 +25,7 @@ from bitexport.verify.cores import CoreResult, Machine, machine, verify_core
 from bitexport.verify.expected import (
     Expected,
     compute_expected,
+    holds_network_test,
     load_reference,
     self_test_positions,
 )
@@ -193,15 +194,17 @@ def _verify_network(
         f"outputs of {expected.samples} samples, layout {bundle.manifest['layout']}"
     )
     results: list[tuple[CoreResult, Explanation | str]] = []
+    self_test = holds_network_test(bundle.data)
     with machine(bundle, target) as device:
         for core in cores or target.cores:
-            result = verify_network(device, core, expected, _say, quick=quick)
+            result = verify_network(device, core, expected, _say, quick=quick, self_test=self_test)
             results.append((result, ""))
             if not as_json:
                 click.echo(_line(result, _told(expected), target))
     if as_json:
         facts = {
-            "quick": quick, "model": bundle.manifest["model"]["name"], "target": target.name,
+            "quick": quick, "self_test": self_test and not quick,
+            "model": bundle.manifest["model"]["name"], "target": target.name,
             "layout": bundle.manifest["layout"], "op_outputs": len(expected.outputs),
             "samples": expected.samples, "cores": _cores(results),
         }  # fmt: skip

@@ -30,7 +30,13 @@ from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.package.appearing import appearing
 from bitexport.package.read_back import read_back
-from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
+from bitexport.package.self_test import (
+    NETWORK_SAMPLES,
+    SelfTestTokens,
+    network_test_section,
+    self_test_section,
+    self_test_tokens,
+)
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
 from bitexport.passes.choose_layouts import suited_layout
 from bitexport.passes.pipeline import lower
@@ -141,7 +147,6 @@ def build_bundle(
     text: Mapping[int, bytes] = {}
     if isinstance(checkpoint, Checkpoint):
         text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
-    wanted = dataclasses.replace(wanted, self_test=wanted.self_test and plan.is_language_model)
     _refuse_too_large(plan, tensors, text, facts, target)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
@@ -202,9 +207,14 @@ def _copy_sources(folder: Path, lowered: _Lowered) -> None:
 
 def _write_self_test(
     writer: BitxWriter, lowered: _Lowered, folder: Path, progress: Progress
-) -> tuple[SelfTestTokens, float]:
-    """Write the self-test; return its tokens, and how many seconds it took."""
+) -> tuple[SelfTestTokens | None, float]:
+    """Write the self-test; return its tokens, if it has such, and how many seconds it took."""
     start = time.monotonic()
+    if not lowered.plan.is_language_model:
+        outputs = sum(len(op.outputs) for op in lowered.plan.ops) * NETWORK_SAMPLES
+        with progress.stage("self-test", outputs, "op outputs") as advance:
+            writer.add(SELF_TEST, network_test_section(folder / GRAPH, advance))
+        return None, time.monotonic() - start
     section = lowered.text.get(TOKENIZER)
     tokenizer = section and Tokenizer(read_tables(section, lowered.facts.vocabulary))
     tokens = self_test_tokens(tokenizer or None, lowered.facts, lowered.tensors)

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from bitexport.errors import BundleError, MismatchError, RunError
 from bitexport.targets import Target
 from bitexport.toolchain.emulate import run as run_program
-from bitexport.verify.cores import CoreResult, Failure, Machine, Way, isa_bits
+from bitexport.verify.cores import (
+    CoreResult,
+    Failure,
+    Machine,
+    Way,
+    isa_bits,
+    self_test_problem,
+)
 from bitexport.verify.inputs import one_sample_a_call
 from bitexport.verify.match import Difference
 from bitexport_ref.digests import printed, row_digest
@@ -159,9 +166,9 @@ def network_ways(target: Target, core: str, expected: ExpectedNetwork, *, quick:
 
 def verify_network(
     device: Machine, core: str, expected: ExpectedNetwork, tell: Callable[[str], None], *,
-    quick: bool = False,
+    quick: bool = False, self_test: bool = False,
 ) -> CoreResult:  # fmt: skip
-    """Run a core in every way, until one differs."""
+    """Run a core in every way, until one differs; then the self-test of the file, if it has one."""
     every = device.target.expected_isas(core)
     wanted = every[-1:] if quick else every
     seen: list[str] = []
@@ -180,6 +187,12 @@ def verify_network(
             if difference:
                 failure = Failure(way, difference)
                 break
+        else:
+            programs = device.programs if self_test and not quick else {}
+            for library, program in programs.items():
+                tell(f"  {core}: self-test, {library}")
+                tested = device.start(core, ["--check-hashes", "--self-test"], program)
+                problem = problem or self_test_problem(tested, expected.outputs)
     except (RunError, MismatchError) as error:
         problem = str(error)
     ordered = tuple(isa for isa in isa_bits() if isa in seen)

@@ -5,6 +5,7 @@
  */
 #include "runner.h"
 
+#include "bitexport_network.h"
 #include "records.h"
 #include "sha256.h"
 
@@ -234,8 +235,14 @@ static bitx_status self_test(bitx_session *session, const bitx_model *model,
         outputs += bitx_read_op(model, op).outputs;
     chains = runner_allocate(BITX_SHA256_BYTES * outputs);
     if (!chains) return BITX_E_ARENA;
-    status = bitx_self_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
-    if (status == BITX_OK && !config->trace) status = bitx_self_test(session, NULL, 0, &result);
+    if (bitx_model_facts(model).is_language_model) {
+        status = bitx_self_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
+        if (status == BITX_OK && !config->trace) status = bitx_self_test(session, NULL, 0, &result);
+    } else {
+        status = bitx_network_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
+        if (status == BITX_OK && !config->trace)
+            status = bitx_network_test(session, chains, BITX_SHA256_BYTES * outputs, &result);
+    }
     if (status == BITX_OK) print("self-test ok\n");
     if (status == BITX_E_SELF_TEST) {
         print("self-test ");
