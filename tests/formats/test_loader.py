@@ -729,8 +729,8 @@ def op_code_is_0(model: Bitx) -> None:
 
 
 @in_model(17, UNSUPPORTED)
-def op_code_is_19(model: Bitx) -> None:
-    model.ops[5].code = 19
+def op_code_is_29(model: Bitx) -> None:
+    model.ops[5].code = 29
 
 
 @in_model(17)
