@@ -22,7 +22,7 @@ from bitexport.emit.bitx import PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.source import copy_runtime
-from bitexport.errors import MismatchError, OutputError, TargetError
+from bitexport.errors import CheckpointError, MismatchError, OutputError, TargetError
 from bitexport.models import build_model
 from bitexport.models.network.importing import build_network
 from bitexport.models.parts.facts import Facts
@@ -136,6 +136,11 @@ def build_bundle(
     refuse_output(output, wanted.replace)
     checkpoint: Checkpoint | OnnxFile
     if is_onnx(checkpoint_path):
+        if wanted.text.chat_template is not None:
+            raise CheckpointError(
+                f"--chat-template is for language models, {checkpoint_path} is a network",
+                hint="leave it out",
+            )
         checkpoint = read_onnx(checkpoint_path)
         model, facts = build_network(checkpoint, options)
     else:

@@ -31,6 +31,8 @@ PICTURES = frozenset({
 """Operators that move over a picture; a network with one of them computes one sample a call."""
 PICTURE_RANK = 4
 BATCH = "batch"
+OPTIONS = {"cache": "kv-cache"}
+"""Fields of Options whose option has another name."""
 REPLACED = {
     "ArgMax": "let the network end with the scores; who runs it takes the largest",
     "TopK": "let the network end with the scores; who runs it takes the largest",
@@ -56,10 +58,14 @@ def build_network(file: OnnxFile, options: Options) -> tuple[ir.Model, Facts]:
 
 def refuse_options(file: OnnxFile, options: Options) -> None:
     """Refuse what only a language model has."""
-    for name in ("embedding", "head_activations", "context", "family", "container", "ternarize"):
-        if getattr(options, name) is not None:
+    usual = Options()
+    for name in (
+        "embedding", "head_activations", "cache", "context", "family", "container", "ternarize",
+    ):  # fmt: skip
+        if getattr(options, name) != getattr(usual, name):
             raise CheckpointError(
-                f"--{name.replace('_', '-')} is for language models, {file.path} is a network",
+                f"--{OPTIONS.get(name, name.replace('_', '-'))} is for language models, "
+                f"{file.path} is a network",
                 hint="leave it out",
             )
 

@@ -238,6 +238,7 @@ def test_options_of_language_models_are_refused(tmp_path: Path) -> None:
     for options in ({"context": 5}, {"embedding": "q8"}, {"ternarize": "absmean"}):
         name = next(iter(options))
         assert f"--{name} is for language models" in refused(path, **options)
+    assert "--kv-cache is for language models" in refused(path, cache="f32")
 
 
 def test_an_output_without_input_is_refused(tmp_path: Path) -> None:
