@@ -271,3 +271,14 @@ def test_options_that_have_no_meaning_are_refused(bundles: dict[str, Bundle]) ->
         result = asked(*words)
         assert result.exit_code == 64, result.output
         assert said in result.output, result.output
+
+
+def test_what_language_models_alone_can_do_is_refused(
+    bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    folder = bundles["rows"].path
+    (tmp_path / "text").write_text("a text\n")
+    for words in (["eval", folder, tmp_path / "text"], ["bench", "model", folder]):
+        result = asked(*words)
+        assert result.exit_code == 1, result.output
+        assert "holds a network, no language model" in result.output, result.output

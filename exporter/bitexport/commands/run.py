@@ -29,7 +29,6 @@ from bitexport.verify.inputs import read_inputs
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency", "seed")
 YOU = "\n> "
-NETWORK = "network"
 
 
 Read = Callable[[click.Context, click.Parameter, str | None], float | None]
@@ -132,7 +131,7 @@ def command(
     number is the largest, and all of them.
     """
     opened = open_bundle(bundle, check_files=True)
-    if opened.manifest["model"].get("family") == NETWORK:
+    if opened.is_network:
         _run_network(opened, given, core, threads, as_json=as_json)
         return
     if given is not None:
