@@ -20,6 +20,7 @@ from bitexport_ref.bitx_records import (
     Dtype,
     Facts,
     Layout,
+    NetworkTest,
     Op,
     OpCode,
     Operand,
@@ -35,8 +36,8 @@ from bitexport_ref.bitx_records import (
 from bitexport_ref.plan_rules import check_plan
 from bitexport_ref.stored import FileBytes
 
-__all__ = ["Bitx", "BitxError", "check_hashes", "open_bitx", "plan_trace_names", "provenance",
-           "read_bitx", "self_test", "tensor_bytes"]  # fmt: skip
+__all__ = ["Bitx", "BitxError", "check_hashes", "network_test", "open_bitx", "plan_trace_names",
+           "provenance", "read_bitx", "self_test", "tensor_bytes"]  # fmt: skip
 
 Blob = bytes | FileBytes
 
@@ -358,9 +359,9 @@ def provenance(bitx: Bitx) -> dict[str, Any] | None:
 
 
 def self_test(bitx: Bitx) -> SelfTest | None:
-    """Check R25 and return the self-test, or None when the file has none."""
+    """Check R25 and return the self-test of a language model, or None when the file has none."""
     section = bitx.section(SELF_TEST)
-    if section is None:
+    if section is None or not bitx.facts.is_language_model:
         return None
     body = bitx.blob[section.offset : section.end]
     require(25, len(body) >= SELF_TEST_HEAD_BYTES, f"a self-test of {len(body)} bytes")
@@ -377,3 +378,29 @@ def self_test(bitx: Bitx) -> SelfTest | None:
         require(25, token < bitx.facts.vocabulary, f"token {token} is outside the vocabulary")
     chains = [body[at : at + CHAIN_BYTES] for at in range(chains_at, len(body), CHAIN_BYTES)]
     return SelfTest(tokens[:prompt], tokens[prompt:], chains[0], tuple(chains[1:]))
+
+
+def network_test(bitx: Bitx) -> NetworkTest | None:
+    """Check R30 and return the self-test of a network, or None when the file has none."""
+    section = bitx.section(SELF_TEST)
+    if section is None or bitx.facts.is_language_model:
+        return None
+    body = bitx.blob[section.offset : section.end]
+    require(30, len(body) >= SELF_TEST_HEAD_BYTES, f"a self-test of {len(body)} bytes")
+    count, tokens, outputs, reserved = struct.unpack("<4I", body[:SELF_TEST_HEAD_BYTES])
+    said = f"{count} samples, {outputs} op outputs"
+    require(30, count >= 1 and tokens == 0 and reserved == 0, said)
+    inputs = [value for value in bitx.values if value.role == Role.INPUT]
+    sizes = [max(value.rows, 1) * value.columns * value.dtype.size for value in inputs]
+    require(30, outputs == len(plan_trace_names(bitx)), f"{said}: not those of the plan")
+    wanted = SELF_TEST_HEAD_BYTES + count * sum(sizes) + CHAIN_BYTES * outputs
+    require(30, len(body) == wanted and sum(sizes) > 0, f"{said}: {len(body)} bytes")
+    at, samples = SELF_TEST_HEAD_BYTES, []
+    for _ in range(count):
+        sample = []
+        for size in sizes:
+            sample.append(body[at : at + size])
+            at += size
+        samples.append(tuple(sample))
+    chains = tuple(body[at : at + CHAIN_BYTES] for at in range(at, len(body), CHAIN_BYTES))
+    return NetworkTest(tuple(samples), chains)

@@ -99,6 +99,16 @@ class OpCode(enum.IntEnum):
     GROUP_EMBED = 18
     APPEND_CACHE_INT8 = 19
     ATTEND_INT8 = 20
+    AFFINE = 21
+    THRESHOLD = 22
+    QUANTIZE_FIXED = 23
+    CHANNELS_LAST = 24
+    CHANNELS_FIRST = 25
+    PATCHES = 26
+    DEPTHWISE_CONV = 27
+    POOL_MAX = 28
+    POOL_MEAN = 29
+    SOFTMAX = 30
 
 
 class OperandKind(enum.IntEnum):
@@ -197,6 +207,15 @@ class SelfTest:
     prompt: tuple[int, ...]
     generated: tuple[int, ...]
     logits_chain: bytes
+    chains: tuple[bytes, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkTest:
+    """What every device must compute of a network; chains are cut to 16 bytes."""
+
+    samples: tuple[tuple[bytes, ...], ...]
+    """The inputs of each sample in plan order, as the file has them."""
     chains: tuple[bytes, ...]
 
 

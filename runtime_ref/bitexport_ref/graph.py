@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 DOMAIN = "ai.bitexport"
 DOMAIN_VERSION = 1
-STANDARD_OPS = frozenset({"Add", "Mul", "Relu"})
+STANDARD_OPS = frozenset({"Add", "Mul", "Relu", "Softmax"})
 
 _PACKED = 1
 """Which operand of an op is the one that may be packed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -46,6 +47,16 @@ INPUT_COUNTS: dict[OpCode, tuple[int, ...]] = {
     OpCode.GROUP_EMBED: (3,),
     OpCode.APPEND_CACHE_INT8: (3,),
     OpCode.ATTEND_INT8: (5,),
+    OpCode.AFFINE: (3,),
+    OpCode.THRESHOLD: (2,),
+    OpCode.QUANTIZE_FIXED: (1,),
+    OpCode.CHANNELS_LAST: (1,),
+    OpCode.CHANNELS_FIRST: (1,),
+    OpCode.PATCHES: (1,),
+    OpCode.DEPTHWISE_CONV: (2,),
+    OpCode.POOL_MAX: (1,),
+    OpCode.POOL_MEAN: (1,),
+    OpCode.SOFTMAX: (1,),
 }
 OUTPUT_COUNTS = {
     OpCode.QUANTIZE_ROWS: 2,
@@ -64,6 +75,13 @@ ATTRIBUTE_COUNTS = {
     OpCode.GROUP_EMBED: 1,
     OpCode.APPEND_CACHE_INT8: 1,
     OpCode.ATTEND_INT8: 3,
+    OpCode.THRESHOLD: 2,
+    OpCode.QUANTIZE_FIXED: 3,
+    OpCode.CHANNELS_LAST: 1,
+    OpCode.PATCHES: 4,
+    OpCode.DEPTHWISE_CONV: 4,
+    OpCode.POOL_MAX: 4,
+    OpCode.POOL_MEAN: 4,
 }
 APPENDS = (OpCode.APPEND_CACHE, OpCode.APPEND_CACHE_INT8)
 ATTENDS = (OpCode.ATTEND, OpCode.ATTEND_INT8)
@@ -84,6 +102,16 @@ _TWO_PRODUCTS = (6, 7)
 
 _PACKED = (Layout.P2R, Layout.B1R, Layout.Q4R)
 _LOOKED_UP = (Layout.P2B, Layout.P16)
+_OF_PICTURES = (
+    OpCode.CHANNELS_LAST,
+    OpCode.CHANNELS_FIRST,
+    OpCode.PATCHES,
+    OpCode.DEPTHWISE_CONV,
+    OpCode.POOL_MAX,
+    OpCode.POOL_MEAN,
+)
+_CODES = range(-128, 128)
+_INFINITY_BITS = 0x7F800000
 _TRITS_OR_SIGNS = (Layout.P2R, Layout.B1R, Layout.P2B, Layout.T5X3, Layout.P16)
 
 Lifetimes = dict[int, tuple[int, int]]
@@ -120,7 +148,7 @@ def _check_operands(at: str, op: Op, bitx: Bitx) -> None:
     """Check kinds, dtypes, layouts, shapes and row kinds (R19)."""
     made = [_value(at, bitx, operand) for operand in op.outputs]
     CHECKS[op.code](at, op, bitx, made)
-    if op.code in APPENDS:
+    if op.code in APPENDS or op.code in _OF_PICTURES:
         return
     for number, operand in enumerate(op.inputs):
         is_state = op.code in ATTENDS and number > 0
@@ -281,6 +309,111 @@ def _check_elementwise(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> No
     _expect(at, made[0], Dtype.F32, x.columns)
 
 
+def _check_affine(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    known = x.dtype in (Dtype.F32, Dtype.S32, Dtype.S8)
+    require(19, known, f"{at}: `{x.name}` is {x.dtype.name}")
+    for operand in op.inputs[1:]:
+        _expect_vector(at, _tensor(at, bitx, operand, rank=1), (1, x.columns))
+    _expect(at, made[0], Dtype.F32, x.columns)
+
+
+def _check_threshold(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    levels = _tensor(at, bitx, op.inputs[1], rank=2)
+    known = x.dtype in (Dtype.F32, Dtype.S32) and levels.dtype == x.dtype
+    require(19, known, f"{at}: levels of {levels.dtype.name} for {x.dtype.name}")
+    count, columns = levels.shape
+    require(19, columns in (1, x.columns), f"{at}: levels of {columns} columns")
+    start, step = (word - (word >> 31 << 32) for word in op.attributes[:2])
+    codes = (start, step, start + step * count)
+    require(19, all(code in _CODES for code in codes), f"{at}: codes {codes} are not those of s8")
+    _expect(at, made[0], Dtype.S8, x.columns)
+
+
+def _check_quantize_fixed(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _expect(at, x, Dtype.F32, x.columns)
+    require(19, x.columns <= LONGEST_INTEGER_SUM, f"{at}: {x.columns} columns")
+    scale, *bounds = op.attributes[:3]
+    require(19, 0 < scale < _INFINITY_BITS, f"{at}: its scale is no number above 0")
+    least, most = struct.unpack("<2f", struct.pack("<2I", *bounds))
+    sound = least < most and {least, most} <= set(map(float, _CODES))
+    require(19, sound, f"{at}: codes from {least} to {most}")
+    _expect(at, made[0], Dtype.S8, x.columns)
+
+
+def _fixed(at: str, *values: Value) -> None:
+    """Check that values have the rows of one picture."""
+    for value in values:
+        fits = value.row_kind == RowKind.FIXED
+        require(19, fits, f"{at}: `{value.name}` is no picture: its rows are not fixed")
+
+
+def _check_channels_last(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    channels = op.attributes[0]
+    _fixed(at, x, made[0])
+    _expect(at, x, Dtype.F32, x.columns)
+    require(19, channels > 0 and x.rows % channels == 0, f"{at}: {channels} channels")
+    _expect(at, made[0], Dtype.F32, channels)
+    fits = made[0].rows == x.rows // channels * x.columns
+    require(19, fits, f"{at}: `{made[0].name}` has {made[0].rows} rows")
+
+
+def _check_channels_first(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _fixed(at, x, made[0])
+    require(19, x.dtype in (Dtype.F32, Dtype.S8), f"{at}: `{x.name}` is {x.dtype.name}")
+    _expect(at, made[0], x.dtype, x.rows * x.columns)
+    require(19, made[0].rows == 1, f"{at}: `{made[0].name}` has {made[0].rows} rows")
+
+
+def _check_window(at: str, op: Op, x: Value, y: Value) -> tuple[int, int]:
+    """Check the window of an op; return the number of its places, and of those outside of x."""
+    size, kernel, pads, steps = op.attributes
+    height, width = size & 0xFFFF, size >> 16
+    down, right = steps & 0xFFFF, steps >> 16
+    of_kernel, of_pads = (list(word.to_bytes(4, "little")) for word in (kernel, pads))
+    _fixed(at, x, y)
+    fits = (x.rows, y.rows) == (height * width, down * right)
+    require(19, fits, f"{at}: pictures of {x.rows} and {y.rows} rows")
+    some = all((*of_kernel, *of_pads[2:]))
+    require(19, some, f"{at}: a kernel, stride or dilation of 0")
+    blind = 0
+    for axis, (extent, count) in enumerate(((height, down), (width, right))):
+        reach = (count - 1) * of_kernel[2 + axis]
+        covers = of_pads[axis] < of_kernel[axis] and reach < extent + of_pads[axis]
+        blind += not (covers and of_pads[2 + axis] == 1)
+    return of_kernel[0] * of_kernel[1], blind
+
+
+def _check_patches(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    places, _ = _check_window(at, op, x, made[0])
+    require(19, x.dtype in (Dtype.F32, Dtype.S8), f"{at}: `{x.name}` is {x.dtype.name}")
+    _expect(at, made[0], x.dtype, places * x.columns)
+
+
+def _check_depthwise_conv(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    places, _ = _check_window(at, op, x, made[0])
+    weight = _tensor(at, bitx, op.inputs[1], rank=2)
+    fits = (weight.dtype, weight.shape) == (Dtype.S8, (places, x.columns))
+    require(19, fits, f"{at}: a weight {weight.shape} of {weight.dtype.name}")
+    _expect(at, x, Dtype.S8, x.columns)
+    _expect(at, made[0], Dtype.S32, x.columns)
+
+
+def _check_pool(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
+    x = _value(at, bitx, op.inputs[0])
+    _, blind = _check_window(at, op, x, made[0])
+    require(19, not blind, f"{at}: a window that sees nothing but padding")
+    codes = x.dtype == Dtype.S8 and op.code == OpCode.POOL_MAX
+    require(19, codes or x.dtype == Dtype.F32, f"{at}: `{x.name}` is {x.dtype.name}")
+    _expect(at, made[0], x.dtype, x.columns)
+
+
 CHECKS: dict[OpCode, Callable[[str, Op, Bitx, Sequence[Value]], None]] = {
     OpCode.EMBED: _check_embed,
     OpCode.RMS_NORM: _check_rms_norm,
@@ -302,6 +435,16 @@ CHECKS: dict[OpCode, Callable[[str, Op, Bitx, Sequence[Value]], None]] = {
     OpCode.GROUP_EMBED: _check_group_embed,
     OpCode.APPEND_CACHE_INT8: _check_append_cache,
     OpCode.ATTEND_INT8: _check_attend,
+    OpCode.AFFINE: _check_affine,
+    OpCode.THRESHOLD: _check_threshold,
+    OpCode.QUANTIZE_FIXED: _check_quantize_fixed,
+    OpCode.CHANNELS_LAST: _check_channels_last,
+    OpCode.CHANNELS_FIRST: _check_channels_first,
+    OpCode.PATCHES: _check_patches,
+    OpCode.DEPTHWISE_CONV: _check_depthwise_conv,
+    OpCode.POOL_MAX: _check_pool,
+    OpCode.POOL_MEAN: _check_pool,
+    OpCode.SOFTMAX: _check_activation,
 }
 
 

@@ -6,10 +6,10 @@
  *     open STATUS RULE RECORD
  * and, when it opens,
  *     open 0 0 0 hashes STATUS RULE RECORD text STATUS RULE RECORD chains STATUS RULE POSITION
- *     fused STATUS RULE POSITION size STATUS BYTES step STATUS
+ *     fused STATUS RULE POSITION size STATUS BYTES step STATUS network STATUS STATUS
  *
- * on one line; a part that was not tried, for want of memory, is missing.  The size is that of the
- * session that takes the step.
+ * on one line, the last of a network alone: of a run op by op, and fused, on zeros; a part that was
+ * not tried, for want of memory, is missing.  The size is that of the session that takes the step.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "bitexport_text.h"
+#include "records.h"
 
 enum { LARGEST_ARENA = 32 << 20 };
 
@@ -81,6 +82,50 @@ static void step(const bitx_model *model)
     free(arena);
 }
 
+enum { ROWS = 3, MOST_TENSORS = 8, LARGEST_TENSOR = 1 << 20 };
+
+/* Describes the values of one role, each with memory of its own.  -1: too many, or too large. */
+static int describe(bitx_tensor *tensors, const bitx_model *model, uint32_t role)
+{
+    int count = 0;
+
+    for (uint32_t i = 0; i < model->values.count; i++) {
+        const bitx_value_record value = bitx_read_value(model, i);
+        const uint32_t rows = value.row_kind == BITX_ROWS_FIXED ? value.rows : ROWS;
+        const uint64_t bytes = (uint64_t)rows * value.columns * bitx_element_bytes(value.dtype);
+        if (value.role != role) continue;
+        if (count == MOST_TENSORS || bytes > LARGEST_TENSOR) return -1;
+        tensors[count].name = bitx_string(model, value.name);
+        tensors[count].rows = rows;
+        tensors[count].data = allocate(bytes);
+        for (uint64_t at = 0; at < bytes; at++)
+            ((uint8_t *)tensors[count].data)[at] = 0;
+        count++;
+    }
+    return count;
+}
+
+static void network(const bitx_model *model, uint32_t by_op)
+{
+    bitx_tensor inputs[MOST_TENSORS] = {0}, outputs[MOST_TENSORS] = {0};
+    const int given = describe(inputs, model, BITX_INPUT);
+    const int made = describe(outputs, model, BITX_OUTPUT);
+    bitx_config config = bitx_config_default();
+    bitx_session *session;
+    void *arena;
+
+    config.chunk_rows = ROWS;
+    config.unfused = config.keep_all_rows = by_op;
+    session = open_session(&arena, model, &config);
+    if (session && given >= 0 && made >= 0)
+        printf(" %d", (int)bitx_run(session, ROWS, inputs, (size_t)given, outputs, (size_t)made));
+    for (int i = 0; i < MOST_TENSORS; i++) {
+        free(inputs[i].data);
+        free(outputs[i].data);
+    }
+    free(arena);
+}
+
 static void check(const void *blob, size_t bytes)
 {
     bitx_model model;
@@ -96,6 +141,11 @@ static void check(const void *blob, size_t bytes)
         self_test("chains", &model, 1);
         self_test("fused", &model, 0);
         step(&model);
+        if (!bitx_model_facts(&model).is_language_model) {
+            printf(" network");
+            network(&model, 1);
+            network(&model, 0);
+        }
     }
     printf("\n");
     fflush(stdout);

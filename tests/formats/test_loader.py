@@ -43,11 +43,15 @@ from tests.formats.tiny_bitx import (
     edited,
     sealed,
 )
+from tests.networks import write_pictures, write_rows
 from tests.text import tiny_tables
 
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.paths import runtime_root
 from bitexport.targets import find_target
 from bitexport.toolchain.compile import library_flags, sources
+from bitexport_ref.bitx import BitxError, read_bitx
 
 OK, ARGUMENT = 0, -1
 MAGIC, VERSION, TRUNCATED, FORMAT, HASH, UNSUPPORTED, SELF_TEST = -2, -3, -4, -5, -6, -7, -15
@@ -726,8 +730,8 @@ def op_code_is_0(model: Bitx) -> None:
 
 
 @in_model(17, UNSUPPORTED)
-def op_code_is_21(model: Bitx) -> None:
-    model.ops[5].code = 21
+def op_code_is_31(model: Bitx) -> None:
+    model.ops[5].code = 31
 
 
 @in_model(17)
@@ -1735,6 +1739,57 @@ def test_no_flipped_byte_of_a_record_stops_the_loader_when_the_hashes_agree(chec
     said = check(rehashed(flipped(file, *place)) for place in places)
     assert len(said) == len(places)
     assert any(facts.opened[0] == OK for facts in said), "some flips leave a sound file"
+
+
+VALUES, OPS = 5, 6
+OPERANDS_OF_OPS = 7
+NUMBERS = (0, 1, 2, 3, 127, 0x80, 0xFF, 0x101, 0x10000, 0x01010101, 0x7F800000, 0xFFFFFFFF)
+
+
+@pytest.fixture(scope="session", params=["rows", "pictures"])
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the file of a network that has every op of networks."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write = {"rows": write_rows, "pictures": write_pictures}[request.param]
+    source = Wanted(compile_library=False)
+    path = write(folder / "network.onnx")
+    return build_bundle(
+        path, find_target("host"), Options(), folder / "out", source
+    ).data.read_bytes()
+
+
+def replaced(file: bytes, at: int, number: int) -> bytes:
+    """Return the file with another number somewhere."""
+    return edited(file, at, "<I", lambda _: number)
+
+
+def rule_of_reference(file: bytes) -> int:
+    """Return the rule that the second reader finds broken, 0 for none."""
+    try:
+        read_bitx(file)
+    except BitxError as error:
+        return error.rule
+    return 0
+
+
+def test_both_readers_find_the_same_rule_broken_in_a_network(check: Check, network: bytes) -> None:
+    """Every number of every op, value and operand, changed: what opens can be run."""
+    places = [
+        at for ident, start, size in rows_of(network) if ident in (VALUES, OPS, OPERANDS_OF_OPS)
+        for at in range(start, start + size, 4)
+    ]  # fmt: skip
+    chance = random.Random(4)
+    changes = [(at, number) for at in places for number in chance.sample(NUMBERS, 3)]
+    files = [network, *(replaced(network, at, number) for at, number in changes)]
+    said = check(files)
+    assert said[0].opened == (OK, 0)
+    assert said[0].of("network") == (OK, OK)
+    opened = 0
+    for file, facts in zip(files, said, strict=True):
+        status, rule = facts.opened
+        opened += status == OK
+        assert rule == rule_of_reference(file), facts
+    assert 1 < opened < len(said)
 
 
 def flipped(file: bytes, at: int, bits: int) -> bytes:

@@ -708,7 +708,7 @@ simple("state_shares_slot", 16, set_in("values", 1, slot=3))
 simple("state_shares_fused_slot", 16, set_in("values", 1, fused_slot=3))
 
 simple("op_code_0", 17, set_in("ops", 0, code=0), **UNSUPPORTED)
-simple("op_code_21", 17, set_in("ops", 0, code=21), **UNSUPPORTED)
+simple("op_code_31", 17, set_in("ops", 0, code=31), **UNSUPPORTED)
 simple("op_reserved_field", 17, set_in("ops", 0, reserved=1))
 simple("attribute_unused", 17, set_in("ops", 0, attributes=[0, 0, 0, 1]))
 simple("operands_overlap", 18, set_in("ops", 1, first=2))

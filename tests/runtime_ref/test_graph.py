@@ -42,7 +42,7 @@ def save(writer, folder):
         ("ai.bitexport", "_2", "ai.bitexport::_2"),
         ("com.example", "RmsNorm", "com.example::RmsNorm"),
         ("", "RmsNorm", "RmsNorm"),
-        ("", "Softmax", "Softmax"),
+        ("", "Sigmoid", "Sigmoid"),
     ],
 )
 def test_an_op_that_is_not_known_is_named(domain, op_type, shown, graph_writer, tmp_path):

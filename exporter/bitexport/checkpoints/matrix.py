@@ -20,6 +20,7 @@ class Kind(enum.Enum):
     SIGNS = "signs"  # int8 in {-1, 1}
     INT4 = "int4"  # int8 in -8 … 7
     INT8 = "int8"
+    INT32 = "int32"
     FLOAT = "float32"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"  # as uint16 bit patterns

@@ -30,7 +30,7 @@ from bitexport.bench.published import held_against
 from bitexport.bench.roofline import ASSUMPTIONS
 from bitexport.bench.table import terminal_table
 from bitexport.bench.workload import EMBEDDINGS, load_shapes
-from bitexport.emit.manifest import open_bundle
+from bitexport.emit.manifest import open_bundle, refuse_network
 from bitexport.errors import OutputError
 from bitexport.targets import find_target, load_targets
 
@@ -110,6 +110,7 @@ def model(
     machine.
     """
     opened = open_bundle(bundle, check_files=True)
+    refuse_network(opened)
     if cores:
         if threads:
             raise click.UsageError("--core counts instructions of one thread: no --threads")
@@ -154,6 +155,8 @@ def devices(
     its source; many are estimates, and say so.  Of a BUNDLE, its own plan, layouts and head count.
     """
     opened = [open_bundle(path) for path in bundles]
+    for each in opened:
+        refuse_network(each)
     wanted = shapes or (() if bundles else (EXAMPLE,))
     at = sorted(set(contexts))
     forecasts = [of_bundle(bundle, devices, at) for bundle in opened]

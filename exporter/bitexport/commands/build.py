@@ -111,7 +111,7 @@ def command(
     layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None,
     flavours: tuple[str, ...], force: bool, no_library: bool, custom_ops: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
-    """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
+    """Lower CHECKPOINT (a folder with safetensors, a GGUF file, an ONNX network) into a bundle.
 
     The bundle holds model.onnx, model.bitx with all weights, the C runtime as source, the library
     built for the target, a report of sizes, memory and plan, and a manifest with the hash of every

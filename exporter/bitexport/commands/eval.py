@@ -13,7 +13,7 @@ from typing import cast
 
 import click
 
-from bitexport.emit.manifest import Bundle, open_bundle
+from bitexport.emit.manifest import Bundle, open_bundle, refuse_network
 from bitexport.evaluate.perplexity import MOST_CONTEXT, Evaluation, Perplexity, Score, evaluate
 from bitexport.evaluate.spread import cores, score_here, score_in_processes, score_on_cluster
 from bitexport.evaluate.windows import Text, read_text
@@ -57,6 +57,7 @@ def command(
     if dask and jobs:
         raise click.UsageError("--jobs is for this machine, --dask for a cluster: give one")
     opened = open_bundle(bundle, check_files=True)
+    refuse_network(opened)
     limit = int(opened.manifest["model"]["context"])
     if context is not None and context > limit:
         raise click.UsageError(f"--context {context}: the bundle was built for {limit} tokens")

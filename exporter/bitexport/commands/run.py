@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.errors import BundleError, OutputError, TextError
 from bitexport.runtime.library import ALL
 from bitexport.runtime.model import SOUND, Message
+from bitexport.runtime.networks import run_samples
 from bitexport.runtime.session import Answer, Chosen, End, Ended, Event, Prefill
 from bitexport.runtime.voice import Voice, emulated_voice, native_voice
 from bitexport.targets import find_target
 from bitexport.tokenizer.ids import read_ids, refuse_unknown
+from bitexport.verify.expected import load_reference
+from bitexport.verify.inputs import read_inputs
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition", "presence", "frequency", "seed")
 YOU = "\n> "
@@ -100,6 +104,8 @@ ABOVE_0_TO_1 = _number(lambda x: 1 / LARGEST < x <= 1, "above 0, at most 1")
               help="Tokens to guess from the text: the same tokens in fewer steps.")  # fmt: skip
 @click.option("--core", help="Emulate this core of the bundle's target instead of running here.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--input", "given", type=click.Path(path_type=Path), metavar="FILE",
+              help="Of a network: .npy or .npz with the samples that it is run on.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FILE",
               help="Continue the session that --save wrote, here or elsewhere.")  # fmt: skip
 @click.option("--save", type=click.Path(path_type=Path), metavar="FILE",
@@ -110,8 +116,8 @@ ABOVE_0_TO_1 = _number(lambda x: 1 / LARGEST < x <= 1, "above 0, at most 1")
 def command(
     bundle: Path, prompt: str | None, ids: tuple[int, ...] | None, *, chat: bool,
     system: str | None, tokens: int, stop: tuple[str, ...], keep: int | None, draft: int,
-    core: str | None, threads: int, resume: Path | None, save: Path | None, record: Path | None,
-    as_json: bool, **sampling: float | None,
+    core: str | None, threads: int, given: Path | None, resume: Path | None, save: Path | None,
+    record: Path | None, as_json: bool, **sampling: float | None,
 ) -> None:  # fmt: skip
     """Continue PROMPT with the model in BUNDLE, or answer it (--chat); without PROMPT, converse.
 
@@ -120,8 +126,16 @@ def command(
     chosen as the model's generation_config.json asks, or greedily, unless options say otherwise.
     Ctrl-C ends the answer, not the program; Ctrl-D ends the conversation.  A bundle without
     tokenizer takes --ids and prints the numbers of the tokens that it chooses.
+
+    A network that is no language model takes --input, and prints of each sample every output: which
+    number is the largest, and all of them.
     """
     opened = open_bundle(bundle, check_files=True)
+    if opened.is_network:
+        _run_network(opened, given, core, threads, as_json=as_json)
+        return
+    if given is not None:
+        raise click.UsageError("--input is for networks; a language model takes a PROMPT or --ids")
     _refuse(opened, prompt, ids, chat=chat, system=system, core=core, threads=threads)
     if keep is not None and keep > (context := int(opened.manifest["model"]["context"])):
         raise click.UsageError(f"--shift {keep} keeps more than the context of {context} tokens")
@@ -153,6 +167,35 @@ def command(
             _write(save, voice.save())
         if record:
             _write(record, voice.transcript(opened).to_json().encode())
+
+
+def _run_network(
+    bundle: Bundle, given: Path | None, core: str | None, threads: int, *, as_json: bool
+) -> None:
+    """Print what a network makes of every sample."""
+    context = click.get_current_context()
+    taken = ("bundle", "given", "core", "threads", "as_json")
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        asked = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if asked and name not in taken:
+            raise click.UsageError(
+                f"{parameter.opts[0]} is for language models; {bundle.path} is a network"
+            )
+    if given is None:
+        raise click.UsageError(f"{bundle.path} is a network: give --input FILE")
+    if core:
+        find_target(bundle.target_name).expected_isas(core)
+    model = load_reference(bundle.graph)
+    made = run_samples(bundle, model, read_inputs(given, model), core, threads)
+    for name, rows in made.items():
+        for at, row in enumerate(rows):
+            best = int(row.argmax())
+            if as_json:
+                facts = {"output": name, "sample": at, "largest": best}
+                click.echo(json.dumps({**facts, "values": row.tolist()}))
+            else:
+                click.echo(f"{name}[{at}]: {best}  ({' '.join(map(str, row))})")
 
 
 def _refuse(

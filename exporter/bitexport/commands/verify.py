@@ -25,12 +25,15 @@ from bitexport.verify.cores import CoreResult, Machine, machine, verify_core
 from bitexport.verify.expected import (
     Expected,
     compute_expected,
+    holds_network_test,
     load_reference,
     self_test_positions,
 )
 from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
 from bitexport.verify.graph import graph_machine, verify_graph
+from bitexport.verify.inputs import fixed_inputs, read_inputs
+from bitexport.verify.networks import ExpectedNetwork, compute_network, verify_network
 from bitexport.verify.oracle import open_oracle
 from bitexport_ref.arithmetic import check_arithmetic, stored_arithmetic
 from bitexport_ref.bitx import BitxError, open_bitx
@@ -42,7 +45,9 @@ from bitexport_ref.sampler import Sampler
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
-RUNS = ("cores", "prompt", "ids", "tokens", "quick", "runtime", "onnxruntime")
+OF_TEXT = ("prompt", "ids", "tokens", "case", "transcript", "against", "runtime", "onnxruntime")
+"""Parameters that only a language model has a use for."""
+RUNS = ("cores", "prompt", "ids", "tokens", "quick", "given", "runtime", "onnxruntime")
 EXCLUDED = {
     "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
 }  # fmt: skip
@@ -69,6 +74,9 @@ EXCLUDED = {
 @click.option("--onnxruntime", type=click.Path(path_type=Path), metavar="FILE",
               help="With --runtime onnxruntime: its wheel, or libonnxruntime.so, for the target; "
               "default: the one installed here.")  # fmt: skip
+@click.option("--input", "given", type=click.Path(path_type=Path), metavar="FILE",
+              help="Of a network: .npy or .npz with what it is run on; default: fixed numbers."
+              )  # fmt: skip
 @click.option("--replay", "case", type=click.Path(path_type=Path),
               help="Run the case of a mismatch file again.")  # fmt: skip
 @click.option("--transcript", type=click.Path(path_type=Path),
@@ -82,9 +90,9 @@ EXCLUDED = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
     bundle: Path, cores: tuple[str, ...], prompt: str | None, ids: tuple[int, ...] | None,
-    tokens: int | None, quick: bool, runtime: str | None, onnxruntime: Path | None,
-    case: Path | None, transcript: Path | None, against: str | None, checkpoint: Path | None,
-    text: Path | None, as_json: bool,
+    tokens: int | None, quick: bool, given: Path | None, runtime: str | None,
+    onnxruntime: Path | None, case: Path | None, transcript: Path | None, against: str | None,
+    checkpoint: Path | None, text: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
@@ -102,6 +110,12 @@ def command(
     for core in cores:
         target.expected_isas(core)
     model = load_reference(opened.graph)
+    if not model.is_language_model:
+        _refuse_options_of_text()
+        _verify_network(opened, target, model, cores, given, quick=quick, as_json=as_json)
+        return
+    if given is not None:
+        raise click.UsageError("--input is for networks; a language model takes --prompt or --ids")
     if against:
         assert checkpoint is not None
         assert text is not None
@@ -139,7 +153,9 @@ def command(
                 found = explain(model, device, core, expected, result.failure, where, Path())
             results.append((result, found))
             if not as_json:
-                click.echo(_line(result, expected, target))
+                count = len(expected.outputs) * expected.positions
+                compared = f"{count} op outputs, {len(expected.generated)} tokens"
+                click.echo(_line(result, compared, target))
         if self_test is None:
             _say("the file holds no self-test: it was built with --no-selftest")
     if as_json:
@@ -206,6 +222,51 @@ def _verify_graph(
             )
         if result.problem:
             raise MismatchError(f"{result.core}, onnxruntime: {result.problem}")
+def _refuse_options_of_text() -> None:
+    """Refuse options that have no meaning for a network."""
+    context = click.get_current_context()
+    for name in OF_TEXT:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('case', 'replay')} is for language models; "
+                "a network takes --input"
+            )
+
+
+def _verify_network(
+    bundle: Bundle, target: Target, model: ReferenceModel, cores: Sequence[str],
+    given: Path | None, *, quick: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare every op of a network on every core with the reference."""
+    _refuse_library(bundle, target)
+    inputs = read_inputs(given, model) if given else fixed_inputs(model)
+    expected = compute_network(model, inputs)
+    _say(
+        f"{bundle.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
+        f"outputs of {expected.samples} samples, layout {bundle.manifest['layout']}"
+    )
+    results: list[tuple[CoreResult, Explanation | str]] = []
+    self_test = holds_network_test(bundle.data)
+    with machine(bundle, target) as device:
+        for core in cores or target.cores:
+            result = verify_network(device, core, expected, _say, quick=quick, self_test=self_test)
+            results.append((result, ""))
+            if not as_json:
+                click.echo(_line(result, _told(expected), target))
+    if as_json:
+        facts = {
+            "quick": quick, "self_test": self_test and not quick,
+            "model": bundle.manifest["model"]["name"], "target": target.name,
+            "layout": bundle.manifest["layout"], "op_outputs": len(expected.outputs),
+            "samples": expected.samples, "cores": _cores(results),
+        }  # fmt: skip
+        click.echo(json.dumps(facts, indent=2))
+    _raise_on_failure(results, "row")
+
+
+def _told(expected: ExpectedNetwork) -> str:
+    """Say what was compared on a core."""
+    return f"{sum(map(len, expected.digests))} op outputs, {expected.samples} samples"
 
 
 def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) -> str:
@@ -357,14 +418,13 @@ def _replay(
         click.echo("equal: the case no longer differs")
 
 
-def _line(result: CoreResult, expected: Expected, target: Target) -> str:
+def _line(result: CoreResult, compared: str, target: Target) -> str:
     word = "equal" if result.passed else "DIFFERENT"
-    count = len(expected.outputs) * expected.positions
     isas = " ".join(result.seen) or "none"
     if lacking := [isa for isa in target.cores[result.core] if target.lacks(isa)]:
         isas += f" (this machine lacks {', '.join(lacking)})"
     return (
-        f"{result.core:12} {word}  {count} op outputs, {len(expected.generated)} tokens, "
+        f"{result.core:12} {word}  {compared}, "
         f"{result.runs} runs, arena {result.arena_bytes} bytes, seen: {isas}"
     )
 
@@ -381,18 +441,24 @@ def _report(
         "positions": expected.positions,
         "prompt": expected.prompt,
         "generated": expected.generated,
-        "cores": [
-            {
-                **dataclasses.asdict(result),
-                "passed": result.passed,
-                "explanation": None if isinstance(found, str) else dataclasses.asdict(found),
-            }
-            for result, found in results
-        ],
+        "cores": _cores(results),
     }
 
 
-def _raise_on_failure(results: list[tuple[CoreResult, Explanation | str]]) -> None:
+def _cores(results: list[tuple[CoreResult, Explanation | str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            **dataclasses.asdict(result),
+            "passed": result.passed,
+            "explanation": None if isinstance(found, str) else dataclasses.asdict(found),
+        }
+        for result, found in results
+    ]
+
+
+def _raise_on_failure(
+    results: list[tuple[CoreResult, Explanation | str]], place_is: str = "position"
+) -> None:
     wrong = [(result, found) for result, found in results if not result.passed]
     if not wrong:
         return
@@ -403,7 +469,7 @@ def _raise_on_failure(results: list[tuple[CoreResult, Explanation | str]]) -> No
         place = result.failure.difference
         again = f"; {found}" if found else ""
         raise MismatchError(
-            f"{result.core} ({result.failure.way.words}): position {place.position}: "
+            f"{result.core} ({result.failure.way.words}): {place_is} {place.position}: "
             f"{place.what}{again}"
         )
     raise MismatchError(f"{result.core}: {result.problem}")

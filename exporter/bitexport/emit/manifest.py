@@ -13,6 +13,8 @@ from bitexport.errors import BundleError
 
 MANIFEST = "manifest.json"
 DATA, GRAPH = "model.bitx", "model.onnx"
+NETWORK = "network"
+"""What is the family of a network that is no language model."""
 CODE = frozenset({"lib", "src", "include", "ops", "kernels", "fusions", "extras"})
 
 
@@ -27,6 +29,11 @@ class Bundle:
     def target_name(self) -> str:
         """The target that it was built for."""
         return str(self.manifest["target"])
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it holds a network that is no language model."""
+        return bool(self.manifest["model"].get("family") == NETWORK)
 
     @property
     def data(self) -> Path:
@@ -71,6 +78,15 @@ def open_bundle(path: Path, *, check_files: bool = False) -> Bundle:
     if check_files:
         _check_files(path, manifest["files"])
     return Bundle(path, manifest)
+
+
+def refuse_network(bundle: Bundle) -> None:
+    """Refuse a bundle that holds no language model."""
+    if bundle.is_network:
+        raise BundleError(
+            f"{bundle.path}: holds a network, no language model",
+            hint="networks are for `bitexport run --input` and `bitexport verify`",
+        )
 
 
 def file_digests(folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ import importlib
 import pkgutil
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -23,7 +24,9 @@ ONNX_OPSET = 21
 IR_VERSION = 10
 
 Dim = int | str
-Attributes = Mapping[str, int | float]
+Attributes = Mapping[str, Any]
+Kinds = Mapping[str, type[int | float | tuple[int, ...]]]
+"""Attributes by name: numbers, or rows of integers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,20 +60,25 @@ class Op:
     name: str
     code: int
     forms: tuple[Form, ...]
-    attributes: Mapping[str, type[int | float]] = dataclasses.field(default_factory=dict)
+    attributes: Kinds = dataclasses.field(default_factory=dict)
+    words: Callable[[Attributes], tuple[int, int, int, int]] | None = None
+    """How the plan stores the attributes, where it is not one after the other."""
     bookkeeping: frozenset[str] = frozenset()
     domain: str = DOMAIN
 
     def attribute_words(self, attributes: Attributes) -> tuple[int, ...]:
         """Return the attributes as the plan stores them: four u32, floats by their bits."""
+        if self.words:
+            return self.words(attributes)
         words = [0, 0, 0, 0]
         for at, (name, kind) in enumerate(self.plan_attributes.items()):
-            packed = struct.pack("<f" if kind is float else "<I", attributes[name])
+            number = attributes[name]
+            packed = struct.pack("<f" if kind is float else "<i" if number < 0 else "<I", number)
             words[at] = int.from_bytes(packed, "little")
         return tuple(words)
 
     @property
-    def plan_attributes(self) -> Mapping[str, type[int | float]]:
+    def plan_attributes(self) -> Kinds:
         """Attributes that the plan keeps; `n` and `k` are in the tensor's own record."""
         return {n: kind for n, kind in self.attributes.items() if n not in ("n", "k")}
 
@@ -103,21 +111,23 @@ def type_of(value: ir.Value) -> Type:
 
 def apply(
     graph: ir.Graph, op_type: str, inputs: Sequence[ir.Value], outputs: Sequence[str],
-    **attributes: float,
+    **attributes: Any,
 ) -> tuple[ir.Value, ...]:  # fmt: skip
     """Append a node to the graph and return its outputs, typed."""
     op, form = _form(op_type)
     types = form.infer([type_of(value) for value in inputs], attributes)
     values = [typed_value(name, kind) for name, kind in zip(outputs, types, strict=True)]
-    attrs = [
-        ir.AttrFloat32(name, float(attributes[name])) if kind is float
-        else ir.AttrInt64(name, int(attributes[name]))
-        for name, kind in op.attributes.items()
-    ]  # fmt: skip
+    attrs = [_attribute(name, kind, attributes[name]) for name, kind in op.attributes.items()]
     graph.append(
         ir.Node(op.domain, op_type, inputs, attrs, outputs=values, name=f"{outputs[0]}:{op_type}")
     )
     return tuple(values)
+
+
+def _attribute(name: str, kind: type, value: Any) -> ir.Attr:
+    if kind is tuple:
+        return ir.AttrInt64s(name, [int(number) for number in value])
+    return ir.AttrFloat32(name, float(value)) if kind is float else ir.AttrInt64(name, int(value))
 
 
 def typed_value(name: str, kind: Type) -> ir.Value:
@@ -125,9 +135,12 @@ def typed_value(name: str, kind: Type) -> ir.Value:
     return ir.Value(name=name, shape=ir.Shape(kind.shape), type=ir.TensorType(kind.dtype))
 
 
-def attributes_of(node: ir.Node) -> dict[str, int | float]:
-    """Return a node's attributes as plain numbers."""
-    return {name: attribute.value for name, attribute in node.attributes.items()}
+def attributes_of(node: ir.Node) -> dict[str, Any]:
+    """Return a node's attributes as plain numbers, and tuples of such."""
+    return {
+        name: tuple(attribute.value) if isinstance(attribute.value, Sequence) else attribute.value
+        for name, attribute in node.attributes.items()
+    }
 
 
 def register_schemas() -> None:
@@ -165,7 +178,10 @@ def _form(op_type: str) -> tuple[Op, Form]:
 
 def _schema(op: Op, form: Form) -> onnx.defs.OpSchema:
     schema = onnx.defs.OpSchema
-    kinds = {float: schema.AttrType.FLOAT, int: schema.AttrType.INT}
+    kinds = {
+        float: schema.AttrType.FLOAT, int: schema.AttrType.INT, tuple: schema.AttrType.INTS,
+    }  # fmt: skip
+    fields = {float: "f", int: "i", tuple: "ints"}
     one = schema.FormalParameterOption.Single
     result = schema(
         form.op_type,
@@ -188,8 +204,7 @@ def _schema(op: Op, form: Form) -> onnx.defs.OpSchema:
     def infer(context: onnx.shape_inference.InferenceContext) -> None:
         inputs = [_read_type(context.get_input_type(i)) for i in range(len(form.inputs))]
         attributes = {
-            n: context.get_attribute(n).f if kind is float else context.get_attribute(n).i
-            for n, kind in op.attributes.items()
+            n: getattr(context.get_attribute(n), fields[kind]) for n, kind in op.attributes.items()
         }
         for at, kind in enumerate(form.infer(inputs, attributes)):
             made = onnx.helper.make_tensor_type_proto(int(kind.dtype), kind.shape)

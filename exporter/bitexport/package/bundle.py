@@ -17,20 +17,28 @@ import onnx_ir as ir
 
 from bitexport import __version__
 from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from bitexport.checkpoints.onnx_file import OnnxFile, is_onnx, read_onnx
 from bitexport.emit.bitx import ARITHMETIC, PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.onnx_standard import Flavour
 from bitexport.emit.source import copy_runtime
-from bitexport.errors import MismatchError, OutputError, TargetError
+from bitexport.errors import CheckpointError, MismatchError, OutputError, TargetError
 from bitexport.models import build_model
+from bitexport.models.network.importing import build_network
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.package.appearing import appearing
 from bitexport.package.onnx_flavours import FlavourFacts, Source, as_manifest, write_flavours
 from bitexport.package.read_back import read_back
-from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
+from bitexport.package.self_test import (
+    NETWORK_SAMPLES,
+    SelfTestTokens,
+    network_test_section,
+    self_test_section,
+    self_test_tokens,
+)
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
 from bitexport.passes.choose_layouts import suited_layout
 from bitexport.passes.pipeline import lower
@@ -103,7 +111,7 @@ EVERYTHING = Wanted()
 class _Lowered:
     """A model ready to be written, and where it comes from."""
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | OnnxFile
     origin: Path
     """The folder that the checkpoint is, or lies in."""
     text: Mapping[int, bytes]
@@ -132,15 +140,27 @@ def build_bundle(
     checkpoint_path: Path, target: Target, options: Options, output: Path,
     wanted: Wanted = EVERYTHING,
 ) -> Bundle:  # fmt: skip
-    """Build a checkpoint, a folder or a GGUF file, for a target into the folder `output`."""
+    """Build a checkpoint, a folder or a GGUF file, or an ONNX network into the folder `output`."""
     begin, progress = time.monotonic(), wanted.progress
     refuse_output(output, wanted.replace)
-    checkpoint = open_checkpoint(checkpoint_path, options.container)
+    checkpoint: Checkpoint | OnnxFile
+    if is_onnx(checkpoint_path):
+        if wanted.text.chat_template is not None:
+            raise CheckpointError(
+                f"--chat-template is for language models, {checkpoint_path} is a network",
+                hint="leave it out",
+            )
+        checkpoint = read_onnx(checkpoint_path)
+        model, facts = build_network(checkpoint, options)
+    else:
+        checkpoint = open_checkpoint(checkpoint_path, options.container)
+        model, facts = build_model(checkpoint, options)
     origin = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    model, facts = build_model(checkpoint, options)
     layout = options.layout or suited_layout(model, target.layout)
     plan, tensors = lower(model, layout), stored_matrices(model)
-    text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
+    text: Mapping[int, bytes] = {}
+    if isinstance(checkpoint, Checkpoint):
+        text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
     _refuse_too_large(plan, tensors, text, facts, target)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
@@ -219,9 +239,14 @@ def _tokenizer(lowered: _Lowered) -> Tokenizer | None:
 
 def _write_self_test(
     writer: BitxWriter, lowered: _Lowered, folder: Path, progress: Progress
-) -> tuple[SelfTestTokens, float]:
-    """Write the self-test; return its tokens, and how many seconds it took."""
+) -> tuple[SelfTestTokens | None, float]:
+    """Write the self-test; return its tokens, if it has such, and how many seconds it took."""
     start = time.monotonic()
+    if not lowered.plan.is_language_model:
+        outputs = sum(len(op.outputs) for op in lowered.plan.ops) * NETWORK_SAMPLES
+        with progress.stage("self-test", outputs, "op outputs") as advance:
+            writer.add(SELF_TEST, network_test_section(folder / GRAPH, advance))
+        return None, time.monotonic() - start
     tokens = self_test_tokens(_tokenizer(lowered), lowered.facts, lowered.tensors)
     outputs = sum(len(op.outputs) for op in lowered.plan.ops) * tokens.generated
     with progress.stage("self-test", outputs, "op outputs") as advance:
@@ -297,6 +322,12 @@ def _refuse_too_large(
         session = arena_bytes(plan, CHUNK_ROWS, context, target.pointer_bytes)
         return weights + records - tables + session
 
+    if need(facts.context) > target.ram_bytes and not facts.context:
+        raise TargetError(
+            f"target `{target.name}`: the network needs {need(0)} bytes of memory, it has "
+            f"{target.ram_bytes}",
+            hint="the network is too large for it",
+        )
     if need(facts.context) > target.ram_bytes:
         fits = bisect.bisect_right(range(facts.context), target.ram_bytes, key=need) - 1
         raise TargetError(

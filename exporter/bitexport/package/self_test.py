@@ -13,6 +13,8 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 import bitexport_ref.evaluator
 import bitexport_ref.self_test
 from bitexport.errors import CheckpointError
@@ -20,7 +22,7 @@ from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.stored import StoredMatrix
 from bitexport.progress import Advance
 from bitexport.tokenizer.text import fixed_tokens
-from bitexport_ref.digests import printed
+from bitexport_ref.digests import START, extend, printed
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.text.tokenizer import Tokenizer
 
@@ -28,6 +30,8 @@ PROMPT = "Once upon a time, there was a little"
 MOST_TOKENS, LEAST_TOKENS = 16, 2
 MOST_WEIGHTS = 1 << 31  # that all passes together read, unless LEAST_TOKENS asks for more
 UNPACKED_BYTES = 64 << 20
+NETWORK_SAMPLES = 3
+NETWORK_SEED = 104729
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,3 +74,33 @@ def self_test_section(graph: Path, tokens: SelfTestTokens, advance: Advance) -> 
     head = (len(expected.prompt), len(expected.generated), len(expected.chains), 0)
     chains = (expected.logits_chain, *expected.chains)
     return struct.pack(f"<{4 + len(ids)}I", *head, *ids) + b"".join(map(printed, chains))
+
+
+def network_test_section(graph: Path, advance: Advance) -> bytes:
+    """Return section 3.8 of FORMAT.md for a network: samples, and what the reference makes of them.
+
+    A sample has numbers of a normal distribution, the first alone zeros.
+    """
+    draw = np.random.Generator(np.random.Philox(NETWORK_SEED))
+    done = itertools.count(1)
+    try:
+        model = bitexport_ref.evaluator.load(graph, unpacked_bytes=UNPACKED_BYTES)
+        chains: dict[str, bytes] = {name: START for name, _ in model.plan}
+        samples = []
+        for at in range(NETWORK_SAMPLES):
+            sample = {}
+            for given in model.graph.inputs:
+                shape = tuple(size or 1 for size in given.shape)
+                numbers = draw.standard_normal(shape) * bool(at)
+                sample[given.name] = numbers.astype(given.dtype)
+                samples.append(sample[given.name].tobytes())
+            for traced in model.trace_network(sample)[1]:
+                chains[traced.name] = extend(chains[traced.name], traced.rows)
+                advance(next(done))
+    except ReferenceFailure as error:
+        raise CheckpointError(
+            f"the reference cannot run this network: {error}",
+            hint="a weight is out of range, or small numbers drive the network out of it",
+        ) from error
+    head = struct.pack("<4I", NETWORK_SAMPLES, 0, len(chains), 0)
+    return head + b"".join(samples) + b"".join(map(printed, chains.values()))

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport.emit.manifest import Bundle, open_bundle
+from bitexport.emit.manifest import Bundle, open_bundle, refuse_network
 from bitexport.emit.text_rules import REBUILD, damage
 from bitexport.errors import BundleError, TextError
 from bitexport.package.native import native_bundle
@@ -80,6 +80,7 @@ def host_library(bundle: Bundle) -> Iterator[Path]:
 def open_model(bundle: Path) -> Iterator[HostModel]:
     """Open a bundle with the library for this machine; a damaged one is a `BundleError`."""
     opened = open_bundle(bundle, check_files=True)
+    refuse_network(opened)
     with host_library(opened) as library:
         yield HostModel(library, opened)
 

@@ -208,7 +208,7 @@ def verify_core(
             for library, program in programs.items():
                 tell(f"  {core}: self-test, {library}")
                 tested = device.start(core, words, program)
-                problem = problem or _self_test_problem(tested, expected)
+                problem = problem or self_test_problem(tested, expected.outputs)
     except (RunError, MismatchError) as error:
         problem = str(error)
     ordered = tuple(isa for isa in isa_bits() if isa in seen)
@@ -220,12 +220,13 @@ def verify_core(
     return CoreResult(core, every, available, ordered, runs, arena, failure, problem)
 
 
-def _self_test_problem(tested: Observed, expected: Expected) -> str | None:
+def self_test_problem(tested: Observed, outputs: Sequence[tuple[str, str]]) -> str | None:
+    """Say what a self-test found, None for nothing; outputs: names and op types in plan order."""
     match (tested.self_test or "it did not run").split():
         case ["ok"]:
             return tested.stopped
-        case [position, output] if output.isdigit() and int(output) < len(expected.outputs):
-            name, op_type = expected.outputs[int(output)]
+        case [position, output] if output.isdigit() and int(output) < len(outputs):
+            name, op_type = outputs[int(output)]
             what = f"the chain of op output {output}, {op_type} `{name}`, differs"
         case [position, output] if output.isdigit():
             what = f"another token was chosen at position {position}, or the logits differ"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitexport.errors import BundleError
-from bitexport_ref.bitx import open_bitx, self_test
+from bitexport_ref.bitx import network_test, open_bitx, self_test
 from bitexport_ref.digests import printed, row_digest
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.evaluator import Outputs, ReferenceModel, Traced, greedy, load
@@ -53,6 +53,14 @@ def self_test_positions(data: Path) -> int | None:
     except ReferenceFailure as error:
         raise BundleError(f"{data}: {error}", hint="build the bundle again") from error
     return None if tested is None else len(tested.prompt) + len(tested.generated) - 1
+
+
+def holds_network_test(data: Path) -> bool:
+    """Return whether the .bitx file of a network holds a self-test."""
+    try:
+        return network_test(open_bitx(data)) is not None
+    except ReferenceFailure as error:
+        raise BundleError(f"{data}: {error}", hint="build the bundle again") from error
 
 
 def compute_expected(model: ReferenceModel, prompt: Sequence[int], count: int) -> Expected:

@@ -27,6 +27,16 @@ static inline void bitx_zero_padding(const bitx_matrix *q, size_t row)
     bitx_zero((uint8_t *)bitx_row(q, row) + bytes, q->stride - bytes);
 }
 
+/* Whether x is integers, or every float of it finite. */
+static inline int bitx_is_finite(const bitx_matrix *x)
+{
+    if (x->dtype != BITX_F32) return 1;
+    for (uint32_t t = 0; t < x->rows; t++)
+        if (bitx_largest_magnitude((const float *)bitx_row(x, t), x->columns) >= BITX_INFINITY_BITS)
+            return 0;
+    return 1;
+}
+
 /* Codes of some columns that share a scale.  When x is not finite the scale is 0, as no other is.
  */
 static inline void bitx_quantize_columns(int8_t *q, float *scale, const float *x, size_t columns)

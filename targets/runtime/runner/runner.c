@@ -5,6 +5,7 @@
  */
 #include "runner.h"
 
+#include "bitexport_network.h"
 #include "records.h"
 #include "sha256.h"
 
@@ -235,8 +236,14 @@ static bitx_status self_test(bitx_session *session, const bitx_model *model,
         outputs += bitx_read_op(model, op).outputs;
     chains = runner_allocate(BITX_SHA256_BYTES * outputs);
     if (!chains) return BITX_E_ARENA;
-    status = bitx_self_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
-    if (status == BITX_OK && !config->trace) status = bitx_self_test(session, NULL, 0, &result);
+    if (bitx_model_facts(model).is_language_model) {
+        status = bitx_self_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
+        if (status == BITX_OK && !config->trace) status = bitx_self_test(session, NULL, 0, &result);
+    } else {
+        status = bitx_network_test(unfused, chains, BITX_SHA256_BYTES * outputs, &result);
+        if (status == BITX_OK && !config->trace)
+            status = bitx_network_test(session, chains, BITX_SHA256_BYTES * outputs, &result);
+    }
     if (status == BITX_OK) print("self-test ok\n");
     if (status == BITX_E_SELF_TEST) {
         print("self-test ");
@@ -343,36 +350,96 @@ static int place_tensors(bitx_tensor *tensors, size_t *bytes, const bitx_model *
     return count;
 }
 
-static bitx_status run_network(bitx_session *session, const bitx_model *model, const request *asked)
+/* Bytes that the inputs of one call take from the file, and how many of them each row adds. */
+static size_t bytes_of_call(const bitx_model *model, const bitx_tensor *inputs,
+                            const size_t *input_bytes, size_t *of_row)
 {
-    bitx_tensor inputs[MOST_TENSORS], outputs[MOST_TENSORS];
-    size_t input_bytes[MOST_TENSORS], output_bytes[MOST_TENSORS], file_bytes = 0, used = 0;
-    const int input_count = place_tensors(inputs, input_bytes, model, BITX_INPUT, asked->network);
-    const int output_count =
-        place_tensors(outputs, output_bytes, model, BITX_OUTPUT, asked->network);
-    const uint8_t *const file = asked->input ? runner_read(asked->input, &file_bytes) : NULL;
-    bitx_status status;
+    size_t bytes = 0, input = 0;
 
-    if (input_count < 0 || output_count < 0) return BITX_E_ARENA;
-    if (!file) return BITX_E_ARGUMENT;
-    for (int i = 0; i < input_count; i++) {
-        if (input_bytes[i] > file_bytes - used) return BITX_E_ARGUMENT;
-        for (size_t at = 0; at < input_bytes[i]; at++)
-            ((uint8_t *)inputs[i].data)[at] = file[used + at];
-        used += input_bytes[i];
+    *of_row = 0;
+    for (uint32_t i = 0; i < model->values.count; i++) {
+        const bitx_value_record value = bitx_read_value(model, i);
+        if (value.role != BITX_INPUT) continue;
+        bytes += input_bytes[input];
+        if (value.row_kind == BITX_ROWS_CALL) *of_row += input_bytes[input] / inputs[input].rows;
+        input++;
     }
-    if (used != file_bytes) return BITX_E_ARGUMENT;
-    status = bitx_run(session, asked->network, inputs, (size_t)input_count, outputs,
-                      (size_t)output_count);
-    if (status != BITX_OK) return status;
-    for (int i = 0; i < output_count; i++) {
+    return bytes;
+}
+
+/* Places all tensors for so many rows anew, in the memory that they have for more. */
+static void use_rows(bitx_tensor *tensors, size_t *bytes, const bitx_model *model, uint32_t role,
+                     uint32_t rows)
+{
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < model->values.count; i++) {
+        const bitx_value_record value = bitx_read_value(model, i);
+        if (value.role != role) continue;
+        if (value.row_kind != BITX_ROWS_FIXED) tensors[at].rows = rows;
+        bytes[at] = (size_t)tensors[at].rows * value.columns * bitx_element_bytes(value.dtype);
+        at++;
+    }
+}
+
+static void take_inputs(const bitx_tensor *inputs, const size_t *bytes, int count,
+                        const uint8_t *from)
+{
+    for (int i = 0; i < count; i++) {
+        for (size_t at = 0; at < bytes[i]; at++)
+            ((uint8_t *)inputs[i].data)[at] = from[at];
+        from += bytes[i];
+    }
+}
+
+static void print_outputs(const bitx_tensor *outputs, const size_t *bytes, int count)
+{
+    for (int i = 0; i < count; i++) {
         print("output ");
         print(outputs[i].name);
         print(" ");
         print_number(outputs[i].rows);
         print(" ");
-        print_bytes(outputs[i].data, output_bytes[i]);
+        print_bytes(outputs[i].data, bytes[i]);
         print("\n");
+    }
+}
+
+/* Runs the file's inputs call by call; the last call may have fewer rows. */
+static bitx_status run_network(bitx_session *session, const bitx_model *model, const request *asked)
+{
+    bitx_tensor inputs[MOST_TENSORS], outputs[MOST_TENSORS];
+    size_t input_bytes[MOST_TENSORS], output_bytes[MOST_TENSORS], file_bytes = 0, of_row;
+    const int input_count = place_tensors(inputs, input_bytes, model, BITX_INPUT, asked->network);
+    const int output_count =
+        place_tensors(outputs, output_bytes, model, BITX_OUTPUT, asked->network);
+    const uint8_t *const file = asked->input ? runner_read(asked->input, &file_bytes) : NULL;
+    uint32_t rows = asked->network, before = 0;
+
+    if (input_count < 0 || output_count < 0) return BITX_E_ARENA;
+    if (!file) return BITX_E_ARGUMENT;
+    for (size_t used = 0; used < file_bytes; before += rows) {
+        size_t bytes = bytes_of_call(model, inputs, input_bytes, &of_row);
+        const size_t left = file_bytes - used;
+        if (left < bytes) {
+            const size_t lacking = of_row ? (bytes - left) / of_row : rows;
+            if (lacking >= rows) return BITX_E_ARGUMENT;
+            rows -= (uint32_t)lacking;
+            use_rows(inputs, input_bytes, model, BITX_INPUT, rows);
+            use_rows(outputs, output_bytes, model, BITX_OUTPUT, rows);
+            bytes = bytes_of_call(model, inputs, input_bytes, &of_row);
+            if (left != bytes) return BITX_E_ARGUMENT;
+        }
+        take_inputs(inputs, input_bytes, input_count, file + used);
+        print("call ");
+        print_number(before);
+        print("\n");
+        const bitx_status status =
+            bitx_run(session, rows, inputs, (size_t)input_count, outputs, (size_t)output_count);
+        if (status != BITX_OK) return status;
+        print_outputs(outputs, output_bytes, output_count);
+        flush();
+        used += bytes;
     }
     return BITX_OK;
 }

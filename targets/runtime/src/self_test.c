@@ -1,6 +1,6 @@
 /* self_test.c - R25, and the bits that the reference computed. */
+#include "chain.h"
 #include "session.h"
-#include "sha256.h"
 
 enum { STORED_BYTES = 16 }; /* of a chain */
 
@@ -56,30 +56,6 @@ static bitx_status read_test(test_vectors *test, const bitx_model *model)
     return tokens_are_known(test, (uint32_t)tokens, facts.vocabulary) ? BITX_OK : BITX_E_FORMAT;
 }
 
-/* Links one row to a chain: chain = SHA-256(chain, SHA-256(row)). */
-static void link_row(uint8_t *chain, const void *row, size_t bytes)
-{
-    uint8_t digest[BITX_SHA256_BYTES];
-    bitx_sha256 hash;
-    bitx_sha256_begin(&hash);
-    bitx_sha256_add(&hash, row, bytes);
-    bitx_sha256_end(&hash, digest);
-
-    bitx_sha256_begin(&hash);
-    bitx_sha256_add(&hash, chain, BITX_SHA256_BYTES);
-    bitx_sha256_add(&hash, digest, sizeof digest);
-    bitx_sha256_end(&hash, chain);
-}
-
-static void link_event(void *context, const bitx_trace_event *event)
-{
-    uint8_t *chain = (uint8_t *)context + (size_t)event->op_output * BITX_SHA256_BYTES;
-    const uint8_t *row = event->data;
-    const size_t bytes = (size_t)event->columns * bitx_element_bytes(event->dtype);
-    for (uint32_t t = 0; t < event->rows; t++, row += event->stride)
-        link_row(chain, row, bytes);
-}
-
 /* Feeds the stored tokens one by one.  *differs: the first position that chose another token. */
 static bitx_status feed(bitx_session *session, const test_vectors *test, uint8_t *chain,
                         uint32_t *differs)
@@ -90,7 +66,7 @@ static bitx_status feed(bitx_session *session, const test_vectors *test, uint8_t
         const float *logits;
         const bitx_status status = bitx_step(session, token_at(test, p), &logits);
         if (status != BITX_OK) return status;
-        link_row(chain, logits, session->vocabulary * sizeof *logits);
+        bitx_link_row(chain, logits, session->vocabulary * sizeof *logits);
         const int chooses = p + 1 >= test->header.prompt && *differs == positions;
         if (chooses && bitx_greedy(logits, session->vocabulary) != token_at(test, p + 1))
             *differs = p;
@@ -112,7 +88,7 @@ static bitx_status feed_traced(bitx_session *session, const test_vectors *test, 
                                uint8_t *chains, uint32_t *differs)
 {
     const bitx_config config = session->config;
-    session->config.trace = chains ? link_event : NULL;
+    session->config.trace = chains ? bitx_link_event : NULL;
     session->config.trace_context = chains;
     if (chains) bitx_zero(chains, (size_t)test->header.op_outputs * BITX_SHA256_BYTES);
     const bitx_status status = feed(session, test, chain, differs);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -39,7 +40,7 @@ class GraphBuilder:
         return value
 
     def op(
-        self, op_type: str, inputs: Sequence[ir.Value], output: str, **attributes: float
+        self, op_type: str, inputs: Sequence[ir.Value], output: str, **attributes: Any
     ) -> ir.Value:
         """Add a node with one output."""
         return apply(self.graph, op_type, inputs, [output], **attributes)[0]

@@ -19,6 +19,7 @@ PLAIN: Mapping[Kind, ir.DataType] = {
     Kind.FLOAT16: ir.DataType.FLOAT16,
     Kind.BFLOAT16: ir.DataType.BFLOAT16,
     Kind.INT8: ir.DataType.INT8,
+    Kind.INT32: ir.DataType.INT32,
     Kind.TRITS: ir.DataType.INT8,
     Kind.SIGNS: ir.DataType.INT8,
     Kind.INT4: ir.DataType.INT8,

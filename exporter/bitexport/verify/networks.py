@@ -1,0 +1,257 @@
+"""Run a network, no language model, on every core, in every way that must not change a bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitexport.errors import BundleError, MismatchError, RunError
+from bitexport.targets import Target
+from bitexport.toolchain.emulate import run as run_program
+from bitexport.verify.cores import (
+    CoreResult,
+    Failure,
+    Machine,
+    Way,
+    isa_bits,
+    self_test_problem,
+)
+from bitexport.verify.inputs import one_sample_a_call
+from bitexport.verify.match import Difference
+from bitexport_ref.digests import printed, row_digest
+from bitexport_ref.errors import ReferenceFailure
+from bitexport_ref.evaluator import ReferenceModel
+
+Array = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExpectedNetwork:
+    """What the reference computes of some samples."""
+
+    inputs: Mapping[str, Array]
+    single: bool
+    """Whether a call computes one sample."""
+    outputs: tuple[tuple[str, str], ...]
+    """Name and op type of every op output, in plan order."""
+    digests: tuple[tuple[str, ...], ...]
+    """digests[output][row], as the runner prints them; the rows of all samples."""
+    results: Mapping[str, Array]
+    """The outputs of the network, by name."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(next(iter(self.inputs.values())))
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservedNetwork:
+    """One run on one core."""
+
+    available: tuple[str, ...]
+    used: str
+    arena_bytes: int
+    digests: Mapping[int, list[str]]
+    """By op output: of the rows in their order."""
+    results: Mapping[str, bytes]
+    stopped: str | None
+
+
+def compute_network(model: ReferenceModel, inputs: Mapping[str, Array]) -> ExpectedNetwork:
+    """Run the reference over samples, with every op output."""
+    single = one_sample_a_call(model)
+    count = len(next(iter(inputs.values())))
+    rows: dict[str, list[str]] = {name: [] for name, _ in model.plan}
+    results: dict[str, list[Array]] = {name: [] for name in model.graph.outputs}
+    try:
+        for part in range(count) if single else (slice(None),):
+            some = {name: array[part][None] if single else array for name, array in inputs.items()}
+            outputs, traced = model.trace_network(some)
+            for each in traced:
+                rows[each.name] += [printed(row_digest(row)).hex() for row in each.rows]
+            for name, value in outputs.items():
+                results[name].append(value)
+    except ReferenceFailure as error:
+        raise BundleError(
+            f"{model.path}: the reference cannot run this: {error}",
+            hint="the numbers that it was given are not finite, or out of range",
+        ) from error
+    return ExpectedNetwork(
+        inputs=inputs, single=single, outputs=tuple(model.plan),
+        digests=tuple(tuple(rows[name]) for name, _ in model.plan),
+        results={name: np.concatenate(values) for name, values in results.items()},
+    )  # fmt: skip
+
+
+def run_network(
+    device: Machine,
+    core: str,
+    expected_inputs: Mapping[str, Array],
+    words: Sequence[str],
+    chunk: int,
+) -> ObservedNetwork:
+    """Run samples in calls of `chunk`, and read what was printed."""
+    with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
+        data = Path(folder) / "inputs.bin"
+        data.write_bytes(b"".join(_calls(expected_inputs, chunk)))
+        arguments = ["--network", str(chunk), "--input", str(data), *words]
+        if device.target.os == "linux":
+            arguments = [str(device.model), *arguments]
+        try:
+            done = run_program(device.target, core, device.program, arguments, device.timeout)
+            return _parse(done.stdout)
+        except RunError as error:
+            if "\nisa used " not in error.completed.stdout:
+                raise
+            return _parse(error.completed.stdout, str(error).partition("\n")[0])
+
+
+def _calls(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:
+    """Yield the inputs of call after call."""
+    count = len(next(iter(inputs.values())))
+    for start in range(0, count, chunk):
+        for array in inputs.values():
+            yield array[start : start + chunk].tobytes()
+
+
+def _parse(text: str, ending: str = "") -> ObservedNetwork:
+    available: tuple[str, ...] = ()
+    used, arena = "", 0
+    digests: dict[int, list[str]] = {}
+    results: dict[str, bytes] = {}
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    for line in lines:
+        match line.split():
+            case ["isa", "available", *names]:
+                available = tuple(names)
+            case ["isa", "used", name]:
+                used = name
+            case ["arena", count]:
+                arena = int(count)
+            case ["op", output, _, *found]:
+                digests.setdefault(int(output), []).extend(found)
+            case ["output", *name, _, data]:
+                called = " ".join(name)
+                results[called] = results.get(called, b"") + bytes.fromhex(data)
+    last = lines[-1] if lines else "nothing"
+    said = last if last.startswith("status ") else ending or f"its last word was `{last}`"
+    if lines[:1] != ["runner 1"] or not used:
+        raise MismatchError(f"the runner did not start: {said}")
+    stopped = None if last == "end" and not ending else said
+    return ObservedNetwork(available, used, arena, digests, results, stopped)
+
+
+def network_ways(target: Target, core: str, expected: ExpectedNetwork, *, quick: bool) -> list[Way]:
+    """Return every way in which a core is run; one sample a call where there can be no more."""
+    whole = 1 if expected.single else expected.samples
+    isas = target.expected_isas(core)
+    most = 2 if target.threads else 1
+    if quick:
+        return [Way(chunk=whole, threads=most, traced=traced) for traced in (True, False)]
+    chunks = (whole, whole // 2 + 1, 1)
+    every = [Way(chunk=chunk, traced=traced) for traced in (True, False) for chunk in chunks]
+    if target.threads:
+        every += [Way(chunk=whole, threads=2, traced=traced) for traced in (True, False)]
+    every += [Way(chunk=whole, isa=isa) for isa in isas[:-1]]
+    return list(dict.fromkeys(every))
+
+
+def verify_network(
+    device: Machine, core: str, expected: ExpectedNetwork, tell: Callable[[str], None], *,
+    quick: bool = False, self_test: bool = False,
+) -> CoreResult:  # fmt: skip
+    """Run a core in every way, until one differs; then the self-test of the file, if it has one."""
+    every = device.target.expected_isas(core)
+    wanted = every[-1:] if quick else every
+    seen: list[str] = []
+    available: tuple[str, ...] = ()
+    runs = arena = 0
+    failure: Failure | None = None
+    problem: str | None = None
+    try:
+        for way in network_ways(device.target, core, expected, quick=quick):
+            tell(f"  {core}: {way.words}")
+            observed = run_network(device, core, expected.inputs, _words(way), way.chunk)
+            runs += 1
+            available, arena = observed.available, max(arena, observed.arena_bytes)
+            seen += [observed.used] if observed.used not in seen else []
+            difference = _difference(expected, observed, traced=way.traced)
+            if difference:
+                failure = Failure(way, difference)
+                break
+        else:
+            programs = device.programs if self_test and not quick else {}
+            for library, program in programs.items():
+                tell(f"  {core}: self-test, {library}")
+                tested = device.start(core, ["--check-hashes", "--self-test"], program)
+                problem = problem or self_test_problem(tested, expected.outputs)
+    except (RunError, MismatchError) as error:
+        problem = str(error)
+    ordered = tuple(isa for isa in isa_bits() if isa in seen)
+    if not failure and not problem and (set(seen) != set(wanted) or set(available) != set(every)):
+        problem = (
+            f"the target file expects {' '.join(every)}; available: {' '.join(available)}, "
+            f"seen to run: {' '.join(ordered)}"
+        )
+    return CoreResult(core, every, available, ordered, runs, arena, failure, problem)
+
+
+def _words(way: Way) -> list[str]:
+    words = ["--check-hashes"]
+    if way.threads > 1:
+        words += ["--threads", str(way.threads)]
+    if way.isa:
+        words += ["--isa", str(isa_bits()[way.isa] | isa_bits()["scalar"])]
+    return [*words, "--trace"] if way.traced else words
+
+
+def _difference(
+    expected: ExpectedNetwork, observed: ObservedNetwork, *, traced: bool
+) -> Difference | None:
+    """Return the first difference: in the trace by op output and row, then in what was returned."""
+    found = _in_trace(expected, observed) if traced else None
+    for name, result in () if found else expected.results.items():
+        found = found or _in_result(name, result, observed)
+    if found is None and set(observed.results) != set(expected.results):
+        found = Difference(0, None, "outputs", "there are outputs that the reference does not have")
+    if found is None and observed.stopped:
+        found = Difference(0, None, "end", f"the run stopped: {observed.stopped}")
+    return found
+
+
+def _in_trace(expected: ExpectedNetwork, observed: ObservedNetwork) -> Difference | None:
+    """Of a run that stopped, what differs comes before what is missing."""
+    missing: Difference | None = None
+    for output, (name, op_type) in enumerate(expected.outputs):
+        wanted, found = expected.digests[output], observed.digests.get(output, [])
+        for row, (digest, other) in enumerate(itertools.zip_longest(wanted, found)):
+            if other is None:
+                missing = missing or _missing(row, name, f"{op_type} `{name}`", observed)
+            elif digest != other:
+                return Difference(row, output, name, f"{op_type} `{name}` differs")
+    return missing
+
+
+def _in_result(name: str, result: Array, observed: ObservedNetwork) -> Difference | None:
+    data = observed.results.get(name, b"")
+    if len(data) != result.nbytes:
+        return _missing(0, name, f"the output `{name}`", observed)
+    if data == result.tobytes():
+        return None
+    given = np.frombuffer(data, np.uint8).reshape(len(result), -1)
+    wanted = np.frombuffer(result.tobytes(), np.uint8).reshape(len(result), -1)
+    row = int(np.argmax((given != wanted).any(axis=1)))
+    return Difference(row, None, name, f"the output `{name}` differs", returned=True)
+
+
+def _missing(row: int, name: str, what: str, observed: ObservedNetwork) -> Difference:
+    why = f": the run stopped: {observed.stopped}" if observed.stopped else ""
+    return Difference(row, None, name, f"{what} was not computed{why}")
