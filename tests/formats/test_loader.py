@@ -1335,6 +1335,23 @@ def codes_are_for_more_heads_than_there_are_scales(model: Bitx) -> None:
     model.op("AttendInt8").attributes[1] += 1
 
 
+def attend_with_heads_of_one_column(model: Bitx) -> None:
+    """Let each column of the codes be a head of its own."""
+    model.op("AttendInt8").attributes[:2] = [tiny.WIDTH, tiny.KV_HEADS * tiny.SIZE]
+
+
+@in_model(19)
+def codes_of_many_heads_have_one_scale(model: Bitx) -> None:
+    attend_with_heads_of_one_column(model)
+
+
+@in_model(19)
+def scales_of_many_heads_are_halves(model: Bitx) -> None:
+    attend_with_heads_of_one_column(model)
+    for operand in (2, 4):
+        model.set_operand(model.op("AttendInt8"), operand, VALUE, "keys")
+
+
 @in_model(19)
 def floats_are_appended_to_codes(model: Bitx) -> None:
     for operand in (0, 2):
