@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import hashlib
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from bitexport_ref.sampler import drafted, kept_by_shift
 
 OK, ARGUMENT, FORMAT, UNSUPPORTED, ARENA, FULL, TOKEN = 0, -1, -5, -7, -8, -9, -10
 END = 3
+SLACK = 256  # the session's own record: its size is the compiler's affair
 WARM = Sampler(temperature=1.5, seed=7)
 SAMPLERS = {
     "greedy": Sampler(),
@@ -87,6 +89,20 @@ def test_an_answer_with_a_cache_of_int8_is_the_references(
         session = begun(coded_model, draft=draft, chunk=chunk, threads=threads)
         list(session.answer(WARM, Answer(most_tokens=40, draft=draft, continues=True)))
         assert session.tokens == expected
+
+
+@pytest.mark.parametrize("cache", ["tiny", "coded"])
+def test_a_session_takes_what_the_manifest_says(cache: str, request: pytest.FixtureRequest) -> None:
+    model: HostModel = request.getfixturevalue(f"{cache}_model")
+    config, asked = model.library.bitx_config_default(), ctypes.c_size_t()
+    for rows in (1, 16):
+        config.chunk_rows = rows
+        status = model.library.bitx_session_size(
+            ctypes.byref(asked), ctypes.byref(model.model), ctypes.byref(config)
+        )
+        assert status == OK
+        promised = model.bundle.manifest["memory"][f"arena_bytes_{rows}_rows"]
+        assert promised - SLACK < asked.value <= promised
 
 
 def test_a_draft_takes_fewer_steps(tiny_model: HostModel) -> None:
@@ -537,6 +553,34 @@ def test_a_saved_session_has_the_codes_and_their_scales(
     assert len(codes) == tokens + 2 * layers * states + 32
     with pytest.raises(BundleError, match="cannot be restored"):
         tiny_model.session().restore(codes)
+
+
+def of_tokens(empty: bytes, tokens: Sequence[int]) -> bytes:
+    """Return an empty saved session with tokens that are still to be read."""
+    body = empty[:52] + struct.pack("<IQ", len(tokens), 0)
+    body += struct.pack(f"<{len(tokens)}I", *tokens)
+    body += bytes(-len(body) % 64)
+    body = body[:56] + struct.pack("<Q", len(body) + 32) + body[64:]
+    return body + hashlib.sha256(body).digest()
+
+
+def test_a_saved_session_has_one_token_more_than_the_context_and_no_two(
+    tiny_model: HostModel,
+) -> None:
+    session = tiny_model.session(context=20)
+    empty, last = session.save(), tiny_model.vocabulary - 1
+    session.restore(of_tokens(empty, [last] * 21))
+    assert session.tokens == [last] * 21
+    for tokens, says in (
+        ([last] * 22, "more tokens than the context has room for"),
+        ([last, last + 1], "it is damaged"),
+        ([last, 0xFFFFFFFF], "it is damaged"),
+    ):
+        with pytest.raises(BundleError, match=says):
+            session.restore(of_tokens(empty, tokens))
+        assert session.tokens == [last] * 21
+    list(session.answer(WARM))  # the last one is read when there is a place for it, and never is
+    assert session.tokens == [last] * 21
 
 
 def test_a_session_restored_where_the_context_is_too_small_is_refused(

@@ -64,10 +64,10 @@ class EmulatedModel:
     _cancelled: bool = False
 
     def cancel(self) -> None:
-        """End the answer; from any thread or signal handler."""
+        """End the answer, if it has no end yet; from any thread or signal handler."""
         self._cancelled = True
-        if self._running is not None:
-            self._running.kill()
+        if (running := self._running) is not None:
+            running.kill()
 
     def answer(
         self, prompt: Prompt, sampler: Mapping[str, float], answer: Answer, *,
@@ -100,16 +100,20 @@ class EmulatedModel:
         ) as process:  # fmt: skip
             assert process.stdout is not None
             self._running = process
-            last = ""
+            last, ended = "", False
             try:
                 for line in process.stdout:
-                    if line.endswith("\n"):  # else it was cut off
-                        last = line.strip()
-                        yield from self._events(last.split())
+                    if not line.endswith("\n"):  # it was cut off
+                        continue
+                    last = line.strip()
+                    for event in self._events(last.split()):
+                        if isinstance(event, Ended):
+                            ended, self._running = True, None  # what is left is to be saved
+                        yield event
             finally:
                 self._running = None
                 process.kill()
-        if self._cancelled and last != "end":
+        if self._cancelled and not ended:
             yield Ended(End.CANCELLED, None, "", None)
         elif last != "end":
             if "--resume" in asked and not self.restored and last.startswith("status "):

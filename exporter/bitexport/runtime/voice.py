@@ -213,6 +213,7 @@ class EmulatedVoice(Voice):
         self._tokens: list[int] = []
         folder = model.program.parent
         self._resumed, self._saved = folder / "resumed", folder / "saved"
+        self._is_saved = False
 
     @property
     def memory_bytes(self) -> int:
@@ -240,7 +241,7 @@ class EmulatedVoice(Voice):
 
         That of an answer that was cancelled is not there: its tokens are to be read again.
         """
-        if not self._saved.is_file():
+        if not self._is_saved:
             if self._resumed.is_file():  # and nothing was said since
                 return self._resumed.read_bytes()
             if not self._tokens:
@@ -248,6 +249,7 @@ class EmulatedVoice(Voice):
                     "nothing was said: there is no session to save", hint="ask for an answer first"
                 )
             self._model.keep(self._tokens, self._saved)
+            self._is_saved = True
         return self._saved.read_bytes()
 
     def restore(self, saved: bytes) -> None:
@@ -261,6 +263,7 @@ class EmulatedVoice(Voice):
             require_tokenizer(self._bundle, has_tokenizer=self._has_tokenizer)
         if _is_chat(turn):
             require_chat(self._bundle, has_chat=CHAT in self._sections)
+        self._is_saved = False
         self._saved.unlink(missing_ok=True)
         words = [*self._words, "--save", str(self._saved)]
         if self._resumed.is_file():
@@ -270,18 +273,21 @@ class EmulatedVoice(Voice):
             behind=self._tokens, words=words,
         )  # fmt: skip
         tokens: list[int] | None = None
-        for event in events:
-            if tokens is None:
-                self.given = list(self._model.given)
-                self._read += len(self.given)
-                tokens = list(self.given)
-                self._resumed.unlink(missing_ok=True)
-            if isinstance(event, Chosen):
-                if len(tokens) > self.context:  # only with `keep` does it go on
-                    tokens = kept_by_shift(tokens, answer.keep or 0)
-                tokens.append(event.token)
-            yield event if self._has_tokenizer else _numbered(event)
-        self._tokens = tokens or self._tokens
+        try:
+            for event in events:
+                if tokens is None:
+                    self.given = list(self._model.given)
+                    self._read += len(self.given)
+                    tokens = list(self.given)
+                    self._resumed.unlink(missing_ok=True)
+                if isinstance(event, Chosen):
+                    if len(tokens) > self.context:  # only with `keep` does it go on
+                        tokens = kept_by_shift(tokens, answer.keep or 0)
+                    tokens.append(event.token)
+                yield event if self._has_tokenizer else _numbered(event)
+            self._is_saved = self._saved.is_file()
+        finally:  # a caller may drop the answer, or it breaks off
+            self._tokens = tokens or self._tokens
 
 
 @contextlib.contextmanager

@@ -6,18 +6,18 @@ llama.cpp introduced (ggml-org/llama.cpp, pull request 17120).
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from bitexport.errors import CheckpointError
 from bitexport.tokenizer.find import GENERATION as FILE
 
 ALL = 0xFFFFFFFF
+LARGEST = float(np.finfo(np.float32).max)
 SAMPLE = 1
-
-
 GGUF = "general.sampling."
 GGUF_NAMES = {
     "temperature": "temp", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
@@ -55,35 +55,47 @@ def generation_section(config: Mapping[str, Any], source: str = FILE) -> bytes:
 
 
 def _packed(config: Mapping[str, Any]) -> bytes:
-    temperature = _number(config, "temperature", 1.0, 0.0, math.inf)
+    temperature = _number(config, "temperature", 1.0, LARGEST)
     sample = bool(config.get("do_sample")) and temperature > 0
-    top_k = int(_number(config, "top_k", 0, 0, ALL - 1))
     return struct.pack(
         "<IfIfffff32x",
         SAMPLE if sample else 0,
         temperature or 1.0,
-        top_k or ALL,
-        _number(config, "top_p", 1.0, 0.0, 1.0) or 1.0,
-        _number(config, "min_p", 0.0, 0.0, 1.0),
+        _top_k(config) or ALL,
+        _number(config, "top_p", 1.0, 1.0) or 1.0,
+        _number(config, "min_p", 0.0, 1.0),
         _positive(config, "repetition_penalty"),
         0.0,
         0.0,
     )
 
 
-def _number(
-    config: Mapping[str, Any], key: str, default: float, least: float, most: float
-) -> float:
+def _number(config: Mapping[str, Any], key: str, default: float, most: float) -> float:
+    """Return a number from 0 to `most` as the f32 that a device holds."""
     value = config.get(key)
     if value is None:
         return default
-    if type(value) not in (int, float) or not (least <= value <= most and math.isfinite(value)):
-        raise ValueError(f"`{key}` is {value!r}", f"a number from {least:g} to {most:g} is asked")
-    return float(value)
+    if type(value) not in (int, float) or not 0 <= value <= most:
+        raise ValueError(f"`{key}` is {value!r}", f"a number from 0 to {most:g} is asked")
+    held = float(np.float32(value))
+    if held == 0 < value:
+        raise ValueError(f"`{key}` is {value!r}", "so small a number is 0 on a device: say 0")
+    return held
+
+
+def _top_k(config: Mapping[str, Any]) -> int:
+    value = config.get("top_k")
+    if value is None:
+        return 0
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value < ALL:
+        raise ValueError(f"`top_k` is {value!r}", f"a whole number from 0 to {ALL - 1} is asked")
+    return value
 
 
 def _positive(config: Mapping[str, Any], key: str) -> float:
-    value = _number(config, key, 1.0, 0.0, float(struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]))
+    value = _number(config, key, 1.0, LARGEST)
     if value == 0:
         raise ValueError(f"`{key}` is 0", "1 leaves the choice as it is")
     return value

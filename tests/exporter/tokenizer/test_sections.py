@@ -91,6 +91,7 @@ def test_generation_defaults_are_those_of_the_model() -> None:
             "repetition_penalty": 1.1}  # fmt: skip
     found = struct.unpack("<IfIfffff32x", generation_section(said))
     assert found == pytest.approx((1, 0.6, 20, 0.9, 0.05, 1.1, 0, 0))
+    assert struct.unpack_from("<IfI", generation_section({"top_k": 3.0}))[2] == 3
     assert struct.unpack("<IfIfffff32x", generation_section({})) == (0, 1, ALL, 1, 0, 1, 0, 0)
     assert struct.unpack_from("<If", generation_section({"do_sample": True, "temperature": 0})) == (
         0,
@@ -101,7 +102,9 @@ def test_generation_defaults_are_those_of_the_model() -> None:
 @pytest.mark.parametrize(
     "said",
     [{"temperature": -1}, {"top_p": 1.5}, {"top_k": -1}, {"min_p": 2}, {"repetition_penalty": 0},
-     {"temperature": "hot"}, {"temperature": float("nan")}, {"top_k": True}],
+     {"temperature": "hot"}, {"temperature": float("nan")}, {"top_k": True}, {"top_k": 0.5},
+     {"top_k": ALL}, {"temperature": 1e39}, {"temperature": 1e-50}, {"top_p": 1e-60},
+     {"repetition_penalty": 1e-50}, {"repetition_penalty": 1e39}],
 )  # fmt: skip
 def test_generation_defaults_out_of_range_are_refused(said: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="generation_config"):
