@@ -1338,6 +1338,23 @@ def codes_are_for_more_heads_than_there_are_scales(model: Bitx) -> None:
     model.op("AttendInt8").attributes[1] += 1
 
 
+def attend_with_heads_of_one_column(model: Bitx) -> None:
+    """Let each column of the codes be a head of its own."""
+    model.op("AttendInt8").attributes[:2] = [tiny.WIDTH, tiny.KV_HEADS * tiny.SIZE]
+
+
+@in_model(19)
+def codes_of_many_heads_have_one_scale(model: Bitx) -> None:
+    attend_with_heads_of_one_column(model)
+
+
+@in_model(19)
+def scales_of_many_heads_are_halves(model: Bitx) -> None:
+    attend_with_heads_of_one_column(model)
+    for operand in (2, 4):
+        model.set_operand(model.op("AttendInt8"), operand, VALUE, "keys")
+
+
 @in_model(19)
 def floats_are_appended_to_codes(model: Bitx) -> None:
     for operand in (0, 2):
@@ -1353,6 +1370,54 @@ def heads_of_codes_are_0(model: Bitx) -> None:
 def append_writes_the_scales_of_another_state(model: Bitx) -> None:
     model.set_operand(model.op("AppendCacheInt8"), 4, VALUE, "values.scales")
     model.set_operand(model.op("AppendCacheInt8", 1), 4, VALUE, "keys.scales")
+
+
+def attend_to_values_alone(model: Bitx) -> None:
+    """Leave the states of keys to the op that appends to them: what it asks is seen alone."""
+    for operand, name in ((1, "codes"), (2, "scales")):
+        model.set_operand(model.op("AttendInt8"), operand, VALUE, f"values.{name}")
+
+
+@in_model(19)
+def wider_rows_than_the_codes_are_appended(model: Bitx) -> None:
+    model.set_operand(model.op("AppendCacheInt8"), 2, VALUE, "x0")
+
+
+@in_model(19)
+def unattended_codes_are_wider_than_their_rows(model: Bitx) -> None:
+    attend_to_values_alone(model)
+    model.value("keys.codes").columns *= 2
+
+
+@in_model(19)
+def unattended_codes_are_halves(model: Bitx) -> None:
+    attend_to_values_alone(model)
+    model.value("keys.codes").dtype = F16
+
+
+@in_model(19)
+def unattended_scales_are_halves(model: Bitx) -> None:
+    attend_to_values_alone(model)
+    model.value("keys.scales").dtype = F16
+
+
+@in_model(19)
+def unattended_codes_have_too_few_scales(model: Bitx) -> None:
+    attend_to_values_alone(model)
+    model.op("AppendCacheInt8").attributes[0] = 2
+
+
+@in_model(19)
+def heads_do_not_divide_unattended_codes(model: Bitx) -> None:
+    attend_to_values_alone(model)
+    model.op("AppendCacheInt8").attributes[0] = model.value("keys.scales").columns = 3
+
+
+@in_model(19)  # and rule 22: they are made behind it
+def kept_rows_are_appended_to_unattended_codes(model: Bitx) -> None:
+    attend_to_values_alone(model)
+    model.value("keys.codes").columns = tiny.WIDTH
+    model.set_operand(model.op("AppendCacheInt8"), 2, VALUE, "query.rope")
 
 
 @in_model(22)
@@ -1667,6 +1732,21 @@ def test_every_fault_gets_its_status_and_its_rule(check: Check) -> None:
         for fault, facts in zip(FAULTS, said, strict=True)
         if facts.opened != (fault.status, fault.rule)
     ]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_the_reference_finds_the_same_rule_broken() -> None:
+    read_bitx(tiny.tiny().write())
+    wrong = []
+    for fault in FAULTS:
+        try:
+            read_bitx(fault.write())
+        except BitxError as error:
+            said = str(error)
+        else:
+            said = "taken"
+        if not said.startswith(f"R{fault.rule} "):
+            wrong.append(f"{fault.name}: not rule {fault.rule}, but {said}")
     assert not wrong, "\n" + "\n".join(wrong)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import hashlib
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -552,6 +553,34 @@ def test_a_saved_session_has_the_codes_and_their_scales(
     assert len(codes) == tokens + 2 * layers * states + 32
     with pytest.raises(BundleError, match="cannot be restored"):
         tiny_model.session().restore(codes)
+
+
+def of_tokens(empty: bytes, tokens: Sequence[int]) -> bytes:
+    """Return an empty saved session with tokens that are still to be read."""
+    body = empty[:52] + struct.pack("<IQ", len(tokens), 0)
+    body += struct.pack(f"<{len(tokens)}I", *tokens)
+    body += bytes(-len(body) % 64)
+    body = body[:56] + struct.pack("<Q", len(body) + 32) + body[64:]
+    return body + hashlib.sha256(body).digest()
+
+
+def test_a_saved_session_has_one_token_more_than_the_context_and_no_two(
+    tiny_model: HostModel,
+) -> None:
+    session = tiny_model.session(context=20)
+    empty, last = session.save(), tiny_model.vocabulary - 1
+    session.restore(of_tokens(empty, [last] * 21))
+    assert session.tokens == [last] * 21
+    for tokens, says in (
+        ([last] * 22, "more tokens than the context has room for"),
+        ([last, last + 1], "it is damaged"),
+        ([last, 0xFFFFFFFF], "it is damaged"),
+    ):
+        with pytest.raises(BundleError, match=says):
+            session.restore(of_tokens(empty, tokens))
+        assert session.tokens == [last] * 21
+    list(session.answer(WARM))  # the last one is read when there is a place for it, and never is
+    assert session.tokens == [last] * 21
 
 
 def test_a_session_restored_where_the_context_is_too_small_is_refused(

@@ -946,7 +946,7 @@ def state_read_before_it_is_written(file: File) -> None:
     file.ops[3], file.ops[4] = file.ops[4], file.ops[3]
 
 
-simple("state_not_in_place", 22, set_in("ops", 2, outputs=[v(4)]))
+simple("state_not_in_place", 19, set_in("ops", 2, outputs=[v(4)]))
 simple("values_of_one_slot_live_together", 23, set_in("values", 2, slot=1))
 simple("fused_values_of_one_slot_live_together", 23, set_in("values", 2, fused_slot=1))
 simple("input_and_output_of_an_op_share", 23, set_in("values", 7, slot=6))
