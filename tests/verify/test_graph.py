@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from click.testing import CliRunner
 from tests.tiny_checkpoint import Shape, write_checkpoint
 
+import bitexport_ort
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import ToolchainError
+from bitexport.errors import BundleError, ToolchainError
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
@@ -114,6 +117,30 @@ def test_bodies_in_place_of_kernels_do_not_pass(
 def test_a_bundle_ships_the_library_that_is_run(bundles: Callable[[str], Bundle]) -> None:
     for name in ("host", "arm64"):
         assert f"lib/{name}/{OPS_LIBRARY}" in bundles(name).manifest["files"]
+
+
+def test_the_library_in_a_bundle_is_found_if_it_is_the_one_that_was_built(
+    bundles: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    shipped = bundles("host").path / "lib/host" / OPS_LIBRARY
+    assert bitexport_ort.find_library(bundles("host").path) == shipped
+    assert bitexport_ort.find_library(bundles("host").graph) == shipped
+    copy = Path(shutil.copytree(bundles("host").path, tmp_path / "copy"))
+    (copy / "lib/host" / OPS_LIBRARY).write_bytes(shipped.read_bytes() + b" ")
+    with pytest.raises(BundleError, match="is not the file that was built"):
+        bitexport_ort.find_library(copy)
+
+
+def test_a_library_is_compiled_where_a_bundle_ships_none_for_this_machine(
+    bundles: Callable[[str], Bundle],
+) -> None:
+    graph = bundles("arm64").graph
+    options = onnxruntime.SessionOptions()
+    library = bitexport_ort.register(options, graph)
+    assert not library.is_relative_to(bundles("arm64").path)
+    session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
+    assert session.get_outputs()[0].name == "logits"
+    assert bitexport_ort.find_library() == library
 
 
 def test_a_target_without_onnxruntime_here_says_how_to_get_it(tmp_path: Path) -> None:
