@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
@@ -24,6 +25,7 @@ from bitexport.targets import find_target
 from bitexport.toolchain.onnxruntime import OPS_LIBRARY, onnxruntime_library
 from bitexport.verify.expected import Expected, compute_expected, load_reference
 from bitexport.verify.graph import GraphWay, graph_difference, graph_machine, verify_graph
+from bitexport_ort.session import fuse_nodes
 
 PROMPT = [1, 7, 5, 90, 2]
 WHEELS = Path(sys.prefix) / "wheels"
@@ -87,6 +89,23 @@ def test_every_op_output_is_equal_in_the_onnxruntime_of_arm64(
 def expected(bundles: Callable[[str], Bundle]) -> Expected:
     """Return what the reference computes."""
     return compute_expected(load_reference(bundles("host").graph), PROMPT, 3)
+
+
+@pytest.mark.parametrize("core", ["cortex-a53", "cortex-a76"])
+def test_fused_ops_are_equal_in_the_onnxruntime_of_arm64(
+    core: str, bundles: Callable[[str], Bundle], expected: Expected, arm64_wheel: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    model = onnx.load(bundles("arm64").graph, load_external_data=False)
+    fuse_nodes(model)
+    assert any(node.op_type.startswith("Fused") for node in model.graph.node)
+    fused = tmp_path / "fused.onnx"
+    fused.write_bytes(model.SerializeToString())
+    target = find_target("arm64")
+    with graph_machine(bundles("arm64"), target, expected, arm64_wheel) as device:
+        way = GraphWay(chunk=3, threads=2)
+        observed = dataclasses.replace(device, graph=fused).start(core, way, expected)
+    assert graph_difference(expected, observed, device.outputs) is None
 
 
 def test_a_row_of_other_bits_is_found(bundles: Callable[[str], Bundle], expected: Expected) -> None:
