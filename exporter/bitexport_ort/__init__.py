@@ -94,14 +94,16 @@ def _shipped(folder: Path) -> Path | None:
 @functools.cache
 def _compiled() -> Path:
     """Compile this version's runtime into a folder that goes when the process ends."""
-    target, folder = this_machine(), Path(_SCRATCH.name)
+    target, folder = this_machine(), Path(_scratch().name)
     files = sources(target)
     copy_runtime([source.path for source in files], folder)
     build_library(target, folder, folder)
     return build_ops_library(target, folder, folder / OPS_LIBRARY)
 
 
-_SCRATCH = tempfile.TemporaryDirectory(prefix="bitexport-")
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="bitexport-")
 
 
 def _refuse_other_version(graph: Path, library: Path) -> None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 from click.testing import CliRunner
 from tests.tiny_checkpoint import Shape, write_checkpoint
 
+import bitexport_ort
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import ToolchainError
+from bitexport.errors import BundleError, ToolchainError
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport.toolchain.onnxruntime import OPS_LIBRARY, onnxruntime_library
 from bitexport.verify.expected import Expected, compute_expected, load_reference
 from bitexport.verify.graph import GraphWay, graph_difference, graph_machine, verify_graph
+from bitexport_ort.session import fuse_nodes
 
 PROMPT = [1, 7, 5, 90, 2]
 WHEELS = Path(sys.prefix) / "wheels"
@@ -86,6 +91,23 @@ def expected(bundles: Callable[[str], Bundle]) -> Expected:
     return compute_expected(load_reference(bundles("host").graph), PROMPT, 3)
 
 
+@pytest.mark.parametrize("core", ["cortex-a53", "cortex-a76"])
+def test_fused_ops_are_equal_in_the_onnxruntime_of_arm64(
+    core: str, bundles: Callable[[str], Bundle], expected: Expected, arm64_wheel: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    model = onnx.load(bundles("arm64").graph, load_external_data=False)
+    fuse_nodes(model)
+    assert any(node.op_type.startswith("Fused") for node in model.graph.node)
+    fused = tmp_path / "fused.onnx"
+    fused.write_bytes(model.SerializeToString())
+    target = find_target("arm64")
+    with graph_machine(bundles("arm64"), target, expected, arm64_wheel) as device:
+        way = GraphWay(chunk=3, threads=2)
+        observed = dataclasses.replace(device, graph=fused).start(core, way, expected)
+    assert graph_difference(expected, observed, device.outputs) is None
+
+
 def test_a_row_of_other_bits_is_found(bundles: Callable[[str], Bundle], expected: Expected) -> None:
     output, position = 20, 4
     digests = [list(rows) for rows in expected.digests]
@@ -114,6 +136,30 @@ def test_bodies_in_place_of_kernels_do_not_pass(
 def test_a_bundle_ships_the_library_that_is_run(bundles: Callable[[str], Bundle]) -> None:
     for name in ("host", "arm64"):
         assert f"lib/{name}/{OPS_LIBRARY}" in bundles(name).manifest["files"]
+
+
+def test_the_library_in_a_bundle_is_found_if_it_is_the_one_that_was_built(
+    bundles: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    shipped = bundles("host").path / "lib/host" / OPS_LIBRARY
+    assert bitexport_ort.find_library(bundles("host").path) == shipped
+    assert bitexport_ort.find_library(bundles("host").graph) == shipped
+    copy = Path(shutil.copytree(bundles("host").path, tmp_path / "copy"))
+    (copy / "lib/host" / OPS_LIBRARY).write_bytes(shipped.read_bytes() + b" ")
+    with pytest.raises(BundleError, match="is not the file that was built"):
+        bitexport_ort.find_library(copy)
+
+
+def test_a_library_is_compiled_where_a_bundle_ships_none_for_this_machine(
+    bundles: Callable[[str], Bundle],
+) -> None:
+    graph = bundles("arm64").graph
+    options = onnxruntime.SessionOptions()
+    library = bitexport_ort.register(options, graph)
+    assert not library.is_relative_to(bundles("arm64").path)
+    session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
+    assert session.get_outputs()[0].name == "logits"
+    assert bitexport_ort.find_library() == library
 
 
 def test_a_target_without_onnxruntime_here_says_how_to_get_it(tmp_path: Path) -> None:
