@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.full_size.generate import MODELS, TOYS, generate
+from tests.full_size.graphs import main as graphs
 from tests.full_size.measure import main, measure, size_of
 
 from bitexport.emit.bitx import TOKENIZER
@@ -168,3 +169,13 @@ def test_the_manifest_says_what_the_self_test_runs(bundle: Bundle) -> None:
         "prompt_tokens": len(tested.prompt), "generated_tokens": len(tested.generated),
     }  # fmt: skip
     assert size_of(bundle.data) == bundle.manifest["memory"]["data_bytes"]
+
+
+def test_every_flavour_of_the_graph_is_loaded_and_measured(tmp_path: Path) -> None:
+    said = CliRunner().invoke(graphs, ["--toy", "--folder", str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    _, _, *rows = said.stdout.splitlines()
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| model.onnx", "| model_ort2bit_not_bit_exact.onnx", "| model_portable.onnx",
+    ]  # fmt: skip
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,8 @@
 """What a node's metadata claims is true: each op of a graph, alone, on the reference's inputs.
 
-`bit-exact` means the reference's bits, with every optimisation of onnxruntime on and off, in the
-function bodies of model.onnx and in model_portable.onnx; what is `near` is within 2e-6 of its row.
+`bit-exact` means the reference's bits, in the oldest and the newest onnxruntime, with all of its
+optimisations and with none, in model_portable.onnx and in the function bodies of model.onnx; what
+is `near` is within 2e-6 of its row.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from tests.mixed_network import build
 from tests.runtimes.conftest import PROMPT
+from tests.runtimes.places import HERE, NEW_PYTHON, OLD_PYTHON, said
 
 from bitexport.checkpoints.matrix import Kind
 from bitexport.emit.bitx import BitxWriter
@@ -33,10 +34,8 @@ from bitexport_ref.evaluator import Traced, load
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
-LEVELS = {
-    "as_loaded": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "as_written": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
+LEVELS = {"as_loaded": "ORT_ENABLE_ALL", "as_written": "ORT_DISABLE_ALL"}
+PYTHONS = {"newest": NEW_PYTHON, "oldest": OLD_PYTHON}
 NEAR = 2e-6
 """Of a row's largest magnitude: 16 roundings."""
 
@@ -50,10 +49,10 @@ class Part:
     @property
     def exactness(self) -> Exactness:
         """The class that the metadata of its nodes says."""
-        said = [properties(node) for node in self.nodes]
-        if BODY_EXACTNESS in said[0]:
-            return Exactness(said[0][BODY_EXACTNESS])
-        for node, found in zip(self.nodes, said, strict=True):
+        told = [properties(node) for node in self.nodes]
+        if BODY_EXACTNESS in told[0]:
+            return Exactness(told[0][BODY_EXACTNESS])
+        for node, found in zip(self.nodes, told, strict=True):
             assert found[EXACTNESS] == exactness_of_nodes([node.op_type])
         return exactness_of_nodes(node.op_type for node in self.nodes)
 
@@ -65,44 +64,40 @@ def properties(node: onnx.NodeProto) -> dict[str, str]:
 def parts_of(proto: onnx.ModelProto) -> Iterator[Part]:
     groups: dict[tuple[str, str], list[onnx.NodeProto]] = {}
     for node in proto.graph.node:
-        said = properties(node)
-        assert EXACTNESS in said or node.op_type == "Shape", node.name
-        if node.op_type == "Shape" and OP not in said:
+        told = properties(node)
+        assert EXACTNESS in told, node.name
+        if node.op_type == "Shape" and OP not in told:
             continue
-        key = said.get(OP, node.op_type), said.get(OUTPUT, node.output[0])
+        key = told.get(OP, node.op_type), told.get(OUTPUT, node.output[0])
         groups.setdefault(key, []).append(node)
     for (op, output), nodes in groups.items():
         yield Part(op, output, nodes)
 
 
-def run_part(
-    part: Part, proto: onnx.ModelProto, values: Values, level: onnxruntime.GraphOptimizationLevel
-) -> dict[str, Array]:
-    """Run the nodes of one op alone; return those of its outputs that the reference has."""
+def write_part(
+    part: Part, proto: onnx.ModelProto, calls: Sequence[Values], name: str, folder: Path
+) -> None:
+    """Write the nodes of one op as a graph of its own, and what they are given in each call."""
     graph = proto.graph
     types = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
     stored = {tensor.name: tensor for tensor in graph.initializer}
     made = {name for node in part.nodes for name in node.output}
     read = [name for node in part.nodes for name in node.input if name and name not in made]
     given = [name for name in dict.fromkeys(read) if name not in stored]
-    outputs = sorted(made & values.keys())
     alone = onnx.helper.make_graph(
         list(part.nodes), "part", [types[name] for name in given],
-        [types[name] for name in outputs],
+        [types[name] for name in sorted(made & calls[0].keys())],
         [stored[name] for name in dict.fromkeys(read) if name in stored],
     )  # fmt: skip
     model = onnx.helper.make_model(
         alone, ir_version=proto.ir_version, opset_imports=proto.opset_import,
         functions=proto.functions,
     )  # fmt: skip
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level, options.log_severity_level = level, 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
     ranks = {name: len(types[name].type.tensor_type.shape.dim) for name in given}
-    feeds = {name: shaped(values[name], ranks[name]) for name in given}
-    return dict(zip(outputs, session.run(outputs, feeds), strict=True))
+    for at, values in enumerate(calls):
+        feeds = {name: shaped(values[name], ranks[name]) for name in given}
+        np.savez(folder / f"{name}-{at}.npz", **feeds)
 
 
 def shaped(rows: Array, rank: int) -> Array:
@@ -118,27 +113,34 @@ def raised(values: Values) -> Values:
     }
 
 
-def check_parts(proto: onnx.ModelProto, calls: Sequence[Values], level: str) -> dict[str, set[str]]:
+def check_parts(
+    proto: onnx.ModelProto, calls: Sequence[Values], level: str, runtime: str, folder: Path
+) -> dict[str, set[str]]:
     """Hold every op to its class; return the ops of each class."""
     calls = [{**values, **raised(values)} for values in calls]
+    parts = [part for part in parts_of(proto) if part.output in calls[0]]
+    folder.mkdir()
+    for number, part in enumerate(parts):
+        write_part(part, proto, calls, f"{number:04}", folder)
+    said([PYTHONS[runtime], HERE / "run_parts.py", folder, LEVELS[level]])
     classes: dict[str, set[str]] = {}
-    for part in parts_of(proto):
-        if part.output not in calls[0]:
-            continue
+    for number, part in enumerate(parts):
         classes.setdefault(part.exactness, set()).add(part.op)
-        for values in calls:
-            for name, found in run_part(part, proto, values, LEVELS[level]).items():
-                expected = values[name].reshape(found.shape)
-                assert found.dtype == expected.dtype
-                if part.exactness is Exactness.BIT_EXACT:
-                    bits = f"u{found.dtype.itemsize}"
-                    np.testing.assert_array_equal(
-                        found.view(bits), np.ascontiguousarray(expected).view(bits), name
-                    )
-                else:
-                    largest = np.abs(expected).max(axis=-1, keepdims=True)
-                    assert np.all(np.abs(found - expected) <= NEAR * largest), name
+        for at, values in enumerate(calls):
+            for name, found in np.load(folder / f"{number:04}-{at}.made.npz").items():
+                check(found, values[name].reshape(found.shape), part.exactness, name)
     return classes
+
+
+def check(found: Array, expected: Array, exactness: Exactness, name: str) -> None:
+    assert found.dtype == expected.dtype
+    if exactness is Exactness.BIT_EXACT:
+        bits = f"u{found.dtype.itemsize}"
+        expected = np.ascontiguousarray(expected)
+        np.testing.assert_array_equal(found.view(bits), expected.view(bits), name)
+    else:
+        largest = np.abs(expected).max(axis=-1, keepdims=True)
+        assert np.all(np.abs(found - expected) <= NEAR * largest), name
 
 
 @pytest.fixture(scope="module")
@@ -166,27 +168,32 @@ def calls(stories: Bundle) -> list[Values]:
     return found
 
 
+@pytest.mark.parametrize("runtime", PYTHONS)
 @pytest.mark.parametrize("level", LEVELS)
 def test_of_the_portable_graph_attention_and_a_float_head_alone_are_near(
-    level: str, stories: Bundle, calls: list[Values]
+    level: str, runtime: str, stories: Bundle, calls: list[Values], tmp_path: Path
 ) -> None:
     proto = onnx.load(stories.path / FILES[Flavour.PORTABLE])
-    classes = check_parts(proto, calls, level)
+    classes = check_parts(proto, calls, level, runtime, tmp_path / "parts")
     assert classes.keys() == {Exactness.BIT_EXACT, Exactness.NEAR}
     assert classes[Exactness.NEAR] == {"Attend", "DenseMatMul"}
     assert {"RmsNorm", "QuantizeRows", "TernaryMatMul", "Rescale"} <= classes[Exactness.BIT_EXACT]
 
 
+@pytest.mark.parametrize("runtime", PYTHONS)
 @pytest.mark.parametrize("level", LEVELS)
-def test_function_bodies_are_as_exact(level: str, stories: Bundle, calls: list[Values]) -> None:
-    classes = check_parts(onnx.load(stories.graph), calls, level)
+def test_function_bodies_are_as_exact(
+    level: str, runtime: str, stories: Bundle, calls: list[Values], tmp_path: Path
+) -> None:
+    proto = onnx.load(stories.graph)
+    classes = check_parts(proto, calls, level, runtime, tmp_path / "parts")
     assert classes[Exactness.NEAR] == {"Attend", "DenseMatMulBf16"}
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("runtime", PYTHONS)
 @pytest.mark.parametrize(("table", "group"), [(Kind.SIGNS, 64), (Kind.INT8, 0), (Kind.FLOAT16, 0)])
 def test_every_kind_of_layer_is_as_exact_as_it_says(
-    table: Kind, group: int, level: str, tmp_path: Path
+    table: Kind, group: int, runtime: str, tmp_path: Path
 ) -> None:
     """Groups, signs, int4, int8, int16 activations: the portable graph of the mixed network."""
     model = build(table, group)
@@ -202,7 +209,8 @@ def test_every_kind_of_layer_is_as_exact_as_it_says(
     values = {**{each.name: each.rows for each in traced}, **outputs, **ids}
     for name in (FILES[Flavour.PORTABLE], "model.onnx"):
         proto = onnx.load(tmp_path / name)
-        classes = check_parts(proto, [values], level)
+        parts = tmp_path / f"parts of {name}"
+        classes = check_parts(proto, [values], "as_loaded", runtime, parts)
         near = {op.removesuffix("F32").removesuffix("F16").removesuffix("Bf16")
                 for op in classes[Exactness.NEAR]}  # fmt: skip
         assert near == {"DenseMatMul"}

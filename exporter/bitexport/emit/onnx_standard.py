@@ -148,7 +148,7 @@ class Portable:
             self.graph.node(op_type, list(inputs.values()), output, op_type)
             return
         if op_type.startswith(PRODUCTS):
-            for name in inputs.keys() & CODES:
+            for name in sorted(inputs.keys() & CODES):
                 inputs[name] = self.raised(inputs[name], op.name)
         if op.name == "Rope":
             inputs[POSITIONS] = POSITIONS
