@@ -317,13 +317,13 @@ def _onnx_value(info: onnx.ValueInfoProto) -> Value:
         dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?")
         for dim in tensor.shape.dim
     )
-    return Value(name=info.name, dtype=_dtype(tensor.elem_type), shape=dims)
+    return Value(name=info.name, dtype=dtype_name(tensor.elem_type), shape=dims)
 
 
 def _onnx_weight(node: onnx.NodeProto, tensor: onnx.TensorProto) -> Weight:
     size = {entry.key: entry.value for entry in tensor.external_data}.get("length", "")
     bits = BITS.get(tensor.data_type, 0)
-    shape, stored = tuple(tensor.dims), _dtype(tensor.data_type)
+    shape, stored = tuple(tensor.dims), dtype_name(tensor.data_type)
     ints = {attribute.name: attribute.i for attribute in node.attribute}
     if node.domain == DOMAIN and stored == "u8" and {"n", "k"} <= ints.keys():
         suffix = next((s for s in PACKED_SUFFIXES if s in node.op_type), "")
@@ -370,6 +370,7 @@ BITS: Mapping[int, int] = {
 }
 
 
-def _dtype(number: int) -> str:
+def dtype_name(number: int) -> str:
+    """Return a dtype of ONNX as plans call it."""
     name = onnx.TensorProto.DataType.Name(number)
     return NAMES.get(name, name.lower())
