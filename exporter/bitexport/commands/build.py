@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 import click
 
 from bitexport.checkpoints.checkpoint import CONTAINERS
+from bitexport.emit.tflite_step import Flavour
 from bitexport.evaluate.damage import measure_baseline, measure_damage
 from bitexport.models import families
 from bitexport.models.parts.options import (
@@ -81,6 +82,10 @@ def _precisions(
               "are there, the tokenizer alone, or none.")  # fmt: skip
 @click.option("--chat-template", type=click.Path(path_type=Path), metavar="FILE",
               help="Jinja; default: the checkpoint's own.")  # fmt: skip
+@click.option("--tflite", multiple=True, type=click.Choice(get_args(Flavour)),
+              help="Also a decode step for LiteRT; may be repeated.  custom: one op, bit-exact "
+              "with the delegate that is built for it; int2, int8: ops of LiteRT, near."
+              )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
 @click.option("--no-selftest", is_flag=True,
@@ -90,8 +95,8 @@ def command(
     activations: str | None, head_activations: str | None,
     precision: tuple[tuple[str, Form], ...], kv_cache: str, context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
-    layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
-    no_library: bool, no_selftest: bool,
+    layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None,
+    tflite: tuple[Flavour, ...], force: bool, no_library: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with config.json and safetensors, or a GGUF file) into a bundle.
 
@@ -143,6 +148,7 @@ def command(
         Wanted(
             replace=force, compile_library=compiler is not None and not no_library,
             self_test=not no_selftest, progress=progress, measure=measure, describe=tell,
+            tflite=tuple(dict.fromkeys(tflite)),
             text=WantedText(depth=cast(Depth, text), chat_template=chat_template),
         ),
     )  # fmt: skip

@@ -21,6 +21,7 @@ from bitexport.emit.bitx import PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.source import copy_runtime
+from bitexport.emit.tflite_step import Flavour
 from bitexport.errors import MismatchError, OutputError, TargetError
 from bitexport.models import build_model
 from bitexport.models.parts.facts import Facts
@@ -30,6 +31,7 @@ from bitexport.package.appearing import appearing
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
+from bitexport.package.tflite import refuse_tflite, write_tflite
 from bitexport.passes.choose_layouts import suited_layout
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
@@ -80,6 +82,8 @@ class Wanted:
     compile_library: bool = True
     self_test: bool = True
     text: WantedText = EVERY_TEXT
+    tflite: tuple[Flavour, ...] = ()
+    """Which .tflite files there are to be."""
     progress: Progress = SILENT
     measure: Measure = lambda folder: {}
     """What it finds in the folder with the finished model becomes part of the manifest."""
@@ -126,6 +130,7 @@ def build_bundle(
     """Build a checkpoint, a folder or a GGUF file, for a target into the folder `output`."""
     begin, progress = time.monotonic(), wanted.progress
     refuse_output(output, wanted.replace)
+    refuse_tflite(wanted.tflite, target)
     checkpoint = open_checkpoint(checkpoint_path, options.container)
     origin = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     model, facts = build_model(checkpoint, options)
@@ -167,9 +172,10 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
                 build_library(target, folder, folder, lowered.macros)
         tested = _write_self_test(writer, lowered, folder, progress) if wanted.self_test else None
         _finish(writer, facts, digests.result())
+        measured = {**wanted.measure(folder), **_write_tflite(folder, lowered, wanted)}
         built = Built(
             data=folder / DATA, target=target, options=lowered.options, facts=facts,
-            plan=lowered.plan, layout=lowered.layout, measured=wanted.measure(folder),
+            plan=lowered.plan, layout=lowered.layout, measured=measured,
         )  # fmt: skip
         for name, text in wanted.describe(built).items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -195,13 +201,27 @@ def _write_self_test(
 ) -> tuple[SelfTestTokens, float]:
     """Write the self-test; return its tokens, and how many seconds it took."""
     start = time.monotonic()
-    section = lowered.text.get(TOKENIZER)
-    tokenizer = section and Tokenizer(read_tables(section, lowered.facts.vocabulary))
-    tokens = self_test_tokens(tokenizer or None, lowered.facts, lowered.tensors)
+    tokens = _prompt(lowered)
     outputs = sum(len(op.outputs) for op in lowered.plan.ops) * tokens.generated
     with progress.stage("self-test", outputs, "op outputs") as advance:
         writer.add(SELF_TEST, self_test_section(folder / GRAPH, tokens, advance))
     return tokens, time.monotonic() - start
+
+
+def _write_tflite(folder: Path, lowered: _Lowered, wanted: Wanted) -> Mapping[str, Any]:
+    if not wanted.tflite:
+        return {}
+    measured = write_tflite(
+        folder, lowered.model, lowered.facts, lowered.target, wanted.tflite,
+        _prompt(lowered).prompt, wanted.progress, compile_library=wanted.compile_library,
+    )  # fmt: skip
+    return {"tflite": measured}
+
+
+def _prompt(lowered: _Lowered) -> SelfTestTokens:
+    section = lowered.text.get(TOKENIZER)
+    tokenizer = section and Tokenizer(read_tables(section, lowered.facts.vocabulary))
+    return self_test_tokens(tokenizer or None, lowered.facts, lowered.tensors)
 
 
 def _write_model(

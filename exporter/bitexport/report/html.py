@@ -10,6 +10,7 @@ from string import Template
 
 from bitexport.bench.device_table import energy
 from bitexport.bench.drawing import number
+from bitexport.package.tflite import Deviation
 from bitexport.report.bundle import BundleReport, LayerSum, Part
 from bitexport.report.matrices import LAYER, MatrixFacts
 from bitexport.report.palette import COLOURS, MARKS, VARIABLES
@@ -365,6 +366,8 @@ def _fact_table(report: BundleReport) -> str:
         "--kv-cache": options.cache,
         "--context": "the model's own" if options.context is None else f"{options.context:,}",
     }
+    for name, deviation in report.measured.get("tflite", {}).items():
+        facts[name] = str(Deviation(**deviation))
     if tested:
         facts["self-test"] = (
             f"{tested.prompt_tokens} prompt tokens, {tested.generated_tokens} generated, "
