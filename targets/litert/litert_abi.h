@@ -12,7 +12,7 @@
 
 typedef enum litert_status { LITERT_OK = 0, LITERT_ERROR = 1 } litert_status;
 
-enum { LITERT_F32 = 1, LITERT_S32 = 2, LITERT_U8 = 3 };
+enum { LITERT_F32 = 1, LITERT_S32 = 2, LITERT_U8 = 3, LITERT_S8 = 9 };
 
 /* Without it a graph with an op that only a delegate knows is refused before it gets to one. */
 enum { LITERT_ALLOW_DYNAMIC_TENSORS = 1 };

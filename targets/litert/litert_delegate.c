@@ -1,32 +1,16 @@
-/* litert_delegate.c - a delegate of LiteRT that runs the op ai.bitexport.Plan with the runtime.
- *
- * The op is a step of a language model.  Inputs: a whole .bitx file, tokens (s32), and the position
- * of the first of them (s32): at most as many as the model has seen, 0 to begin.  Output: the
- * logits of the last token.  What came before lives in the op, not in the graph.
- */
-#include "bitx_threads.h"
-#include "litert_abi.h"
-#include "memory.h"
+/* litert_delegate.c - a delegate of LiteRT that runs the op ai.bitexport.Plan with the runtime. */
+#include "litert_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
-static const char OP_NAME[] = "ai.bitexport.Plan";
-
-enum { BLOB, TOKENS, POSITION, INPUTS };
-
-typedef struct plan_op {
-    int input[INPUTS], output; /* tensors of the graph */
-    void *copy;                /* of a file that does not lie aligned */
-    void *arena;
-    bitx_model model;
-    bitx_session *session;
-    bitx_threads threads;
-    int has_threads;
-    bitx_status status; /* of opening */
-} plan_op;
+litert_status bitx_litert_refuse(litert_context *context, const char *because)
+{
+    context->report_error(context, "%s: %s", LITERT_OP_NAME, because);
+    return LITERT_ERROR;
+}
 
 /* Memory that is aligned as the runtime asks. */
 static void *allocate(size_t bytes)
@@ -34,112 +18,112 @@ static void *allocate(size_t bytes)
     return aligned_alloc(BITX_ALIGNMENT, (size_t)bitx_round_up(bytes, BITX_ALIGNMENT));
 }
 
-static const void *aligned_blob(plan_op *op, const litert_tensor *tensor)
+static const void *aligned_blob(litert_plan *plan, const litert_tensor *tensor)
 {
     if (!tensor->data || bitx_is_aligned(tensor->data)) return tensor->data;
-    op->copy = allocate(tensor->bytes);
-    if (op->copy) memcpy(op->copy, tensor->data, tensor->bytes);
-    return op->copy;
+    plan->copy = allocate(tensor->bytes);
+    if (plan->copy) memcpy(plan->copy, tensor->data, tensor->bytes);
+    return plan->copy;
 }
 
-static void start_threads(plan_op *op, bitx_config *config, int wanted)
+static void start_threads(litert_plan *plan, int wanted)
 {
     const unsigned count = wanted > BITX_MOST_THREADS ? BITX_MOST_THREADS : (unsigned)wanted;
-    if (wanted < 2 || bitx_threads_start(&op->threads, count) != 0) return;
-    op->has_threads = 1;
-    config->parallel_for = bitx_threads_for;
-    config->parallel_context = &op->threads;
+    if (wanted < 2 || bitx_threads_start(&plan->threads, count) != 0) return;
+    plan->has_threads = 1;
+    plan->config.parallel_for = bitx_threads_for;
+    plan->config.parallel_context = &plan->threads;
 }
 
-static bitx_status open_plan(plan_op *op, const litert_tensor *tensor, int threads)
+/* 0 for a dtype that no graph has at its ends. */
+static int type_of(uint32_t dtype)
 {
-    bitx_config config = bitx_config_default();
+    switch (dtype) {
+    case BITX_F32: return LITERT_F32;
+    case BITX_S32: return LITERT_S32;
+    case BITX_U8:  return LITERT_U8;
+    case BITX_S8:  return LITERT_S8;
+    default:       return 0;
+    }
+}
+
+/* Describes what a network takes or gives; 0 if the graph has another number of tensors. */
+static int describe_ports(const bitx_model *model, uint32_t role, litert_port *ports, int count)
+{
+    int found = 0;
+    for (uint32_t i = 0; i < model->values.count; i++) {
+        const bitx_value_record value = bitx_read_value(model, i);
+        if (value.role != role) continue;
+        if (found == count) return 0;
+        ports[found].name = bitx_string(model, value.name);
+        ports[found].fixed_rows = value.row_kind == BITX_ROWS_FIXED ? value.rows : 0;
+        ports[found].row_bytes = (size_t)value.columns * bitx_element_bytes(value.dtype);
+        ports[found++].type = type_of(value.dtype);
+    }
+    return found == count;
+}
+
+static bitx_status open_plan(litert_plan *plan, const litert_tensor *tensor, int threads)
+{
     size_t bytes;
-    const void *blob = aligned_blob(op, tensor);
-    bitx_status status = bitx_model_open(&op->model, blob, blob ? tensor->bytes : 0);
-    if (status == BITX_OK) status = bitx_model_check_hashes(&op->model);
+    const void *blob = aligned_blob(plan, tensor);
+    bitx_model *model = &plan->model;
+    bitx_status status = bitx_model_open(model, blob, blob ? tensor->bytes : 0);
+    if (status == BITX_OK) status = bitx_model_check_hashes(model);
     if (status != BITX_OK) return status;
-    if (!bitx_model_facts(&op->model).is_language_model) return BITX_E_UNSUPPORTED;
-    start_threads(op, &config, threads);
-    status = bitx_session_size(&bytes, &op->model, &config);
+    plan->is_language_model = (int)bitx_model_facts(model).is_language_model;
+    if (plan->is_language_model ? plan->inputs != 2 || plan->outputs != 1
+                                : !describe_ports(model, BITX_INPUT, plan->in, plan->inputs) ||
+                                      !describe_ports(model, BITX_OUTPUT, plan->out, plan->outputs))
+        return BITX_E_NAME;
+    plan->config = bitx_config_default();
+    start_threads(plan, threads);
+    status = bitx_session_size(&bytes, model, &plan->config);
     if (status != BITX_OK) return status;
-    op->arena = allocate(bytes);
-    if (!op->arena) return BITX_E_ARENA;
-    return bitx_session_open(&op->session, &op->model, &config, op->arena, bytes);
+    plan->arena = allocate(bytes);
+    if (!plan->arena) return BITX_E_ARENA;
+    return bitx_session_open(&plan->session, model, &plan->config, plan->arena, bytes);
+}
+
+static bitx_status take_node(litert_plan *plan, litert_context *context, int index)
+{
+    litert_registration *of_node;
+    litert_node *node;
+    if (context->get_node_and_registration(context, index, &node, &of_node) != LITERT_OK)
+        return BITX_E_ARGUMENT;
+    plan->inputs = node->inputs->size - 1;
+    plan->outputs = node->outputs->size;
+    if (plan->inputs < 1 || plan->inputs > LITERT_MOST_PORTS || plan->outputs < 1 ||
+        plan->outputs > LITERT_MOST_PORTS)
+        return BITX_E_NAME;
+    plan->blob = node->inputs->data[0];
+    for (int i = 0; i < plan->inputs; i++)
+        plan->in[i].tensor = node->inputs->data[1 + i];
+    for (int i = 0; i < plan->outputs; i++)
+        plan->out[i].tensor = node->outputs->data[i];
+    return open_plan(plan, &context->tensors[plan->blob], context->recommended_num_threads);
 }
 
 static void *init(litert_context *context, const char *buffer, size_t length)
 {
     const litert_delegate_params *params = (const void *)buffer;
-    litert_registration *of_node;
-    litert_node *node;
-    plan_op *op = calloc(1, sizeof *op);
+    litert_plan *plan = calloc(1, sizeof *plan);
     (void)length;
-    if (!op) return NULL;
-    op->status = BITX_E_ARGUMENT;
-    if (params->nodes->size != 1 ||
-        context->get_node_and_registration(context, params->nodes->data[0], &node, &of_node) !=
-            LITERT_OK ||
-        node->inputs->size != INPUTS || node->outputs->size != 1)
-        return op;
-    for (int i = 0; i < INPUTS; i++)
-        op->input[i] = node->inputs->data[i];
-    op->output = node->outputs->data[0];
-    op->status =
-        open_plan(op, &context->tensors[op->input[BLOB]], context->recommended_num_threads);
-    return op;
+    if (!plan) return NULL;
+    plan->status = params->nodes->size == 1 ? take_node(plan, context, params->nodes->data[0])
+                                            : BITX_E_UNSUPPORTED;
+    return plan;
 }
 
 static void release(litert_context *context, void *buffer)
 {
-    plan_op *op = buffer;
+    litert_plan *plan = buffer;
     (void)context;
-    if (!op) return;
-    if (op->has_threads) bitx_threads_stop(&op->threads);
-    free(op->arena);
-    free(op->copy);
-    free(op);
-}
-
-static litert_status refuse(litert_context *context, const char *because)
-{
-    context->report_error(context, "%s: %s", OP_NAME, because);
-    return LITERT_ERROR;
-}
-
-static int is_of(const litert_tensor *tensor, int type, size_t count)
-{
-    return tensor->type == type && tensor->bytes == 4 * count;
-}
-
-static litert_status prepare(litert_context *context, litert_node *node)
-{
-    const plan_op *op = node->user_data;
-    if (!op) return refuse(context, "there is no memory left");
-    if (op->status != BITX_OK) return refuse(context, bitx_status_name(op->status));
-    const litert_tensor *tokens = &context->tensors[op->input[TOKENS]];
-    if (!is_of(tokens, LITERT_S32, tokens->bytes / 4) || tokens->bytes == 0 ||
-        !is_of(&context->tensors[op->input[POSITION]], LITERT_S32, 1) ||
-        !is_of(&context->tensors[op->output], LITERT_F32, bitx_model_facts(&op->model).vocabulary))
-        return refuse(context, "a tensor has a type or a shape that does not fit the others");
-    return LITERT_OK;
-}
-
-static litert_status invoke(litert_context *context, litert_node *node)
-{
-    plan_op *op = node->user_data;
-    const litert_tensor *tokens = &context->tensors[op->input[TOKENS]];
-    const int32_t position = *(const int32_t *)context->tensors[op->input[POSITION]].data;
-    litert_tensor *output = &context->tensors[op->output];
-    const float *logits;
-    if (position < 0 || (uint32_t)position > bitx_session_position(op->session))
-        return refuse(context, "the position is beyond what the model has seen; begin with 0");
-    bitx_status status = bitx_session_rewind(op->session, (uint32_t)position);
-    if (status == BITX_OK)
-        status = bitx_prefill(op->session, tokens->data, tokens->bytes / 4, &logits);
-    if (status != BITX_OK) return refuse(context, bitx_status_name(status));
-    memcpy(output->data, logits, output->bytes);
-    return LITERT_OK;
+    if (!plan) return;
+    if (plan->has_threads) bitx_threads_stop(&plan->threads);
+    free(plan->arena);
+    free(plan->copy);
+    free(plan);
 }
 
 static int is_ours(litert_context *context, int index)
@@ -147,21 +131,21 @@ static int is_ours(litert_context *context, int index)
     litert_node *node;
     litert_registration *of_node;
     if (context->get_node_and_registration(context, index, &node, &of_node) != LITERT_OK) return 0;
-    return of_node->custom_name && strcmp(of_node->custom_name, OP_NAME) == 0;
+    return of_node->custom_name && strcmp(of_node->custom_name, LITERT_OP_NAME) == 0;
 }
 
 static litert_status claim(litert_context *context, litert_delegate *delegate)
 {
     const litert_registration kernel = {.init = init,
                                         .free = release,
-                                        .prepare = prepare,
-                                        .invoke = invoke,
+                                        .prepare = bitx_litert_prepare,
+                                        .invoke = bitx_litert_invoke,
                                         .custom_name = "bitexport",
                                         .version = 1};
     litert_ints *plan;
     if (context->get_execution_plan(context, &plan) != LITERT_OK) return LITERT_ERROR;
     litert_ints *ours = malloc(sizeof *ours + (size_t)plan->size * sizeof ours->data[0]);
-    if (!ours) return refuse(context, "there is no memory left");
+    if (!ours) return bitx_litert_refuse(context, "there is no memory left");
     ours->size = 0;
     for (int i = 0; i < plan->size; i++)
         if (is_ours(context, plan->data[i])) ours->data[ours->size++] = plan->data[i];

@@ -114,11 +114,16 @@ class TfliteGraph:
                 setattr(operator.builtinOptions, key, value)
         return self._made(operator, inputs, name, shape, dtype)
 
-    def custom_op(self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int]) -> int:
-        """Add an op that only a delegate knows."""
+    def custom_op(
+        self, kind: str, inputs: Sequence[int], outputs: Mapping[str, tuple[Sequence[int], str]]
+    ) -> dict[str, int]:
+        """Add an op that only a delegate knows; shapes and dtypes of its outputs by name."""
         operator = self.schema.OperatorT()
         operator.opcodeIndex = self._code(self.schema.BuiltinOperator.CUSTOM, 1, kind)
-        return self._made(operator, inputs, name, shape, "FLOAT32")
+        made = {name: self.tensor(name, *of) for name, of in outputs.items()}
+        operator.inputs, operator.outputs = list(inputs), [*made.values()]
+        self.graph.operators.append(operator)
+        return made
 
     def write(
         self, path: Path, inputs: Mapping[str, int], outputs: Mapping[str, int],

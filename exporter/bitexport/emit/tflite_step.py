@@ -1,8 +1,9 @@
 """A decode step of a language model as a .tflite, bit-exact or near.
 
-`custom` is one op, ai.bitexport.Plan, around the whole model.bitx: a delegate of ours runs it with
-the C runtime, to the bit.  `int2` and `int8` are ops that every LiteRT has, with ternary weights as
-2-bit or 8-bit integers: FULLY_CONNECTED quantizes its input by itself, so they are near.
+`custom` is one op, ai.bitexport.Plan, around the whole model.bitx, of a network too: a delegate of
+ours runs it with the C runtime, to the bit.  `int2` and `int8` are ops that every LiteRT has, with
+ternary weights as 2-bit or 8-bit integers: FULLY_CONNECTED quantizes its input by itself, so they
+are near.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bitexport.errors import CheckpointError
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.stored import StoredMatrix, stored_in, stored_matrices
 from bitexport.ops import attributes_of, forms
+from bitexport.passes.plan import Plan, Role
 
 Flavour = Literal["custom", "int2", "int8"]
 
@@ -40,28 +42,47 @@ FAR = np.float32(-1e9)
 INT2_VERSION, INT8_VERSION = 14, 3
 """Of FULLY_CONNECTED: the first with float inputs and such weights."""
 HALVES = 2
+PLAN_DTYPES: Mapping[int, str] = {1: "FLOAT32", 4: "INT8", 5: "UINT8", 6: "INT32"}
+"""Dtypes of FORMAT.md, section 3.2, that may be at the ends of a plan."""
 
 Array = NDArray[Any]
+Port = tuple[tuple[int, ...], str]
+"""Shape and dtype of an input or output."""
 
 
-def write_custom(path: Path, data: Path, facts: Facts, about: Mapping[str, str]) -> None:
-    """Write a step as one op around a finished model.bitx."""
+def write_custom(path: Path, data: Path, plan: Plan, about: Mapping[str, str]) -> None:
+    """Write a plan as one op around its finished model.bitx: of a language model, a step."""
     _refuse_too_large("custom", data.stat().st_size)
     graph = TfliteGraph()
-    tokens = graph.tensor("input_ids", (1,), "INT32")
-    position = graph.tensor("position", (1,), "INT32")
+    if plan.is_language_model:
+        ports: dict[str, Port] = dict.fromkeys(("input_ids", "position"), ((1,), "INT32"))
+    else:
+        ports = _ports(plan, Role.INPUT)
+    inputs = {name: graph.tensor(name, *of) for name, of in ports.items()}
     blob = graph.file("model.bitx", data)
-    logits = graph.custom_op(PLAN_OP, [blob, tokens, position], "logits", (1, facts.vocabulary))
-    graph.write(
-        path, {"input_ids": tokens, "position": position}, {"logits": logits},
-        {**about, "flavour": "custom", "exactness": EXACTNESS["custom"]},
-    )  # fmt: skip
+    outputs = graph.custom_op(PLAN_OP, [blob, *inputs.values()], _ports(plan, Role.OUTPUT))
+    said = {**about, "flavour": "custom", "exactness": EXACTNESS["custom"]}
+    graph.write(path, inputs, outputs, said)
+
+
+def _ports(plan: Plan, role: Role) -> dict[str, Port]:
+    """Return shapes and dtypes of what a plan takes or gives; a single row, unless it has more."""
+    return {
+        value.name: ((value.rows or 1, value.columns), PLAN_DTYPES[value.dtype])
+        for value in plan.values
+        if value.role is role
+    }
 
 
 def write_near(
     path: Path, model: ir.Model, facts: Facts, flavour: Flavour, about: Mapping[str, str]
 ) -> None:
     """Write a step in ops of LiteRT; what these cannot say is refused by name."""
+    if not facts.tokens:
+        raise CheckpointError(
+            f"--tflite {flavour}: `{facts.name}` is no language model",
+            hint="--tflite custom takes every model",
+        )
     sizes = (_bytes(held, flavour) for held in stored_matrices(model).values())
     _refuse_too_large(flavour, sum(sizes))
     step = _Step(model, facts, flavour)

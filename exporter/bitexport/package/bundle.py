@@ -211,9 +211,10 @@ def _write_self_test(
 def _write_tflite(folder: Path, lowered: _Lowered, wanted: Wanted) -> Mapping[str, Any]:
     if not wanted.tflite:
         return {}
+    prompt = _prompt(lowered).prompt if lowered.plan.is_language_model else ()
     measured = write_tflite(
-        folder, lowered.model, lowered.facts, lowered.target, wanted.tflite,
-        _prompt(lowered).prompt, wanted.progress, compile_library=wanted.compile_library,
+        folder, lowered.model, lowered.plan, lowered.facts, lowered.target, wanted.tflite, prompt,
+        wanted.progress, compile_library=wanted.compile_library,
     )  # fmt: skip
     return {"tflite": measured}
 

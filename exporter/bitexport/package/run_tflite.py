@@ -44,6 +44,15 @@ def run_step(
     return np.stack(rows)
 
 
+def run_network(
+    module: Any, model: str, inputs: Mapping[str, NDArray[Any]], delegate: str
+) -> Mapping[str, NDArray[Any]]:
+    """Run a network once, as many rows as its inputs have: (rows, columns) each."""
+    interpreter = module.Interpreter(model, experimental_delegates=[module.load_delegate(delegate)])
+    found: Mapping[str, NDArray[Any]] = interpreter.get_signature_runner(SIGNATURE)(**inputs)
+    return found
+
+
 def main(model: str, tokens: str, logits: str, delegate: str | None = None) -> None:
     """Run a step in tflite-runtime, from files to a file."""
     from tflite_runtime import interpreter  # noqa: PLC0415 - of another environment

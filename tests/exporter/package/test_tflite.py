@@ -12,25 +12,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import interpreter
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 from numpy.typing import NDArray
+from tests.mixed_network import VOCABULARY
+from tests.mixed_network import build as mixed_network
 from tests.tiny_checkpoint import Checkpoint
 from tests.tiny_families import write_family
 
 import bitexport_ref.evaluator
 from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.emit import tflite_step
-from bitexport.emit.manifest import Bundle
+from bitexport.emit.bitx import BitxWriter
+from bitexport.emit.manifest import DATA, GRAPH, Bundle
+from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.tflite import TfliteGraph, packed_codes
 from bitexport.emit.tflite_step import FILES, Flavour, write_custom, write_near
 from bitexport.errors import CheckpointError, TargetError, ToolchainError
 from bitexport.models import build_model
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
+from bitexport.models.parts.stored import stored_matrices
 from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.package.run_tflite import run_network
 from bitexport.package.tflite import deviate, refuse_tflite, run_here, run_in_old_runtime
 from bitexport.passes.pipeline import lower
+from bitexport.passes.plan import Plan
 from bitexport.targets import find_target
 from bitexport.toolchain.litert import (
     DELEGATE,
@@ -55,6 +63,11 @@ def lowered(path: Path) -> tuple[Any, Facts]:
     return model, facts
 
 
+def plan_of(path: Path) -> Plan:
+    """Return the plan of a checkpoint."""
+    return lower(build_model(open_checkpoint(path), Options())[0], "p2r")
+
+
 def reference(graph: Path, tokens: NDArray[np.int32] = TOKENS) -> NDArray[np.float32]:
     """Return the logits of every token."""
     return bitexport_ref.evaluator.load(graph).session().run(tokens, trace=False).logits
@@ -71,7 +84,7 @@ def delegate(host_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> P
 def custom(tiny: Checkpoint, host_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a step as one op."""
     path = tmp_path_factory.mktemp("custom") / FILES["custom"]
-    write_custom(path, host_bundle.data, lowered(tiny.path)[1], ABOUT)
+    write_custom(path, host_bundle.data, plan_of(tiny.path), ABOUT)
     return path
 
 
@@ -190,6 +203,43 @@ def test_the_delegate_leaves_other_graphs_alone(
 def test_the_delegate_takes_no_options(delegate: Path) -> None:
     with pytest.raises(ValueError, match="the delegate takes no options"):
         load_delegate(str(delegate), {"speed": "more"})
+
+
+# ---- a network -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the network of every kind of layer: graph, weights, and one op."""
+    folder = tmp_path_factory.mktemp("network")
+    model = mixed_network()
+    plan = lower(model, "p2r")
+    writer = BitxWriter(folder / DATA, 7)
+    offsets = writer.add_model(plan, stored_matrices(model), Facts(name="mixed", family="test"))
+    writer.finish()
+    write_onnx(model, folder / GRAPH, DATA, offsets, {})
+    write_custom(folder / FILES["custom"], folder / DATA, plan, ABOUT)
+    return folder
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16, 40])
+def test_a_network_returns_the_bits_of_the_reference(
+    rows: int, network: Path, delegate: Path
+) -> None:
+    ids = np.random.default_rng(rows).integers(0, VOCABULARY, rows)
+    wanted = bitexport_ref.evaluator.load(network / GRAPH).run_network({"ids": ids})
+    given = {"ids": ids.astype(np.int32).reshape(-1, 1)}
+    found = run_network(interpreter, str(network / FILES["custom"]), given, str(delegate))
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert found[name].shape == array.shape
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def test_a_network_with_another_row_of_inputs_is_refused(network: Path, delegate: Path) -> None:
+    given = {"ids": np.zeros((3, 2), np.int32)}
+    with pytest.raises(RuntimeError, match="does not fit the plan"):
+        run_network(interpreter, str(network / FILES["custom"]), given, str(delegate))
 
 
 # ---- ops of LiteRT ---------------------------------------------------------------------------
