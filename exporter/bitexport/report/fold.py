@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport.report.graph import KEPT_ROWS, ROWS, Graph, Node
+from bitexport.report.graph import CONTEXT, KEPT_ROWS, ROWS, Graph, Node
 
+OF_PLANS = (ROWS, CONTEXT)
 NUMBER = re.compile(r"\d+")
 LEAST_NODES = 3
 """Of a block.  Shorter ones are drawn faster than explained."""
@@ -119,14 +120,20 @@ def _signatures(graph: Graph) -> Iterator[object]:
     last = None
     for node in graph.nodes:
         weights = tuple((w.kind, w.shape, w.stored, w.bytes) for w in node.weights)
-        made = tuple((value.dtype, _all_rows(value.shape)) for value in node.outputs)
+        made = tuple((value.dtype, _sizes(value.shape)) for value in node.outputs)
         yield node.op, len(node.inputs), node.attributes, weights, made, node.step == last
         last = node.step
 
 
-def _all_rows(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return a shape as if all rows were computed: the last layer skips those nobody reads."""
-    return tuple(ROWS if dim == KEPT_ROWS else dim for dim in shape)
+def _sizes(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return what of a shape must be equal: of symbolic ones in ONNX, their rank.
+
+    Inference knows some of these better than others, and gives each a name of its own.  The last
+    layer of a plan skips rows that nobody reads.
+    """
+    kept = tuple(ROWS if dim == KEPT_ROWS else dim for dim in shape)
+    is_open = any(isinstance(dim, str) and dim not in OF_PLANS for dim in kept)
+    return ("",) * len(shape) if is_open else kept
 
 
 def _kept(node: Node) -> bool:

@@ -32,7 +32,7 @@ from bitexport_ref.bitx import Bitx
 GIVE = "give a checkpoint, a bundle, or a .bitx or .onnx file"
 USUAL_TARGET = "arm64"
 SHORT_TEXT = 24
-ROWS, KEPT_ROWS = "rows", "kept rows"
+ROWS, KEPT_ROWS, CONTEXT = "rows", "kept rows", "context"
 PACKED_SUFFIXES = tuple(layout.name for layout in records.Layout if layout.value)
 NODE_KINDS: Mapping[str, str] = {
     "TernaryMatMulB1R": "binary", "TernaryMatMul": "ternary", "GroupMatMul": "ternary",
@@ -249,7 +249,7 @@ def _plan_value(value: records.Value) -> Value:
         records.RowKind.FIXED: value.rows,
         records.RowKind.CALL: ROWS,
         records.RowKind.KEPT: KEPT_ROWS,
-        records.RowKind.CONTEXT: "context",
+        records.RowKind.CONTEXT: CONTEXT,
     }
     shape = (rows[value.row_kind], value.columns)
     return Value(name=value.name, dtype=value.dtype.name.lower(), shape=shape)

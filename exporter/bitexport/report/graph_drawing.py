@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from bitexport.report.fold import NUMBER, Folded, Part
+from bitexport.report.fold import Folded, Part
 from bitexport.report.graph import Node, Weight
-from bitexport.report.graph_text import part_bytes, part_note, weight_name, wire_name
+from bitexport.report.graph_text import own_name, part_bytes, part_note, weight_name
 from bitexport.report.layered import Box, Edge, Placed, place
 from bitexport.report.palette import COLOURS, MARKS, VARIABLES
 
@@ -95,7 +95,7 @@ def draw(folded: Folded) -> str:
     drawn += [_wire(edge, cards, boxes, placed, tops) for edge in dict.fromkeys(edges)]
     drawn += [
         _way_back(pair, boxes, placed, tops, frames[cards[pair[0]].part - 1].left + 14 + 9 * turn)
-        for turn, pair in enumerate(back)
+        for turn, pair in enumerate(_first_ways(back, placed))
     ]
     drawn += [_card(card, box, x, top) for card, box, x, top in
               zip(cards, boxes, placed.x, tops, strict=True)]  # fmt: skip
@@ -144,29 +144,36 @@ def _cards(folded: Folded) -> tuple[list[Card], list[Edge], list[tuple[int, int]
             continue
         edges.append((home[writer], len(cards)))
         cards.append(_pill(name, "output", last))
-    return cards, edges, _first_ways(back)
+    return cards, edges, back
 
 
-def _first_ways(back: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return for each card that the next block reads the first that reads it there."""
+def _first_ways(back: Sequence[tuple[int, int]], placed: Placed) -> list[tuple[int, int]]:
+    """Return for each card that the next block reads the topmost that reads it there."""
     first: dict[int, int] = {}
     for source, reader in back:
-        first[source] = min(reader, first.get(source, reader))
+        first[source] = min(reader, first.get(source, reader), key=placed.layer.__getitem__)
     return list(first.items())
 
 
 def _inputs(folded: Folded) -> list[Card]:
     """Return the inputs that are not each block's own."""
-    names = [value.name for value in folded.graph.inputs]
-    types = {value.name: value.type for value in folded.graph.inputs}
-    shared: set[str] = set()
-    for part in folded.parts:
-        for at in part.nodes:
-            again = folded.graph.nodes[at + part.size].inputs if part.times > 1 else None
-            for place_, wire in enumerate(folded.wires(part, at)):
-                if wire.source is None and (again is None or again[place_] == wire.name):
-                    shared.add(wire.name)
-    return [_pill(name, types[name], 0) for name in names if name in shared]
+    shared = {
+        wire.name
+        for part in folded.parts
+        for at in part.nodes
+        for wire in folded.wires(part, at)
+        if wire.source is None and wire.name not in _own_inputs(folded, part, at)
+    }
+    return [_pill(each.name, each.type, 0) for each in folded.graph.inputs if each.name in shared]
+
+
+def _own_inputs(folded: Folded, part: Part, at: int) -> list[str]:
+    """Return what a drawn node and its repetitions are each given by the caller."""
+    if part.times == 1:
+        return []
+    again = folded.graph.nodes[at + part.size].inputs
+    wires = zip(folded.wires(part, at), again, strict=True)
+    return [wire.name for wire, name in wires if wire.source is None and name != wire.name]
 
 
 def _pill(name: str, said: str, part: int) -> Card:
@@ -194,13 +201,11 @@ def _step(folded: Folded, part: Part, group: tuple[int, ...], index: int) -> Car
         lines += _head(f"{plus}{node.op}", ", ".join(node.attributes))
         lines += [_weight(weight, part) for weight in node.weights]
         lines += [
-            Line(left=f"reads {wire_name(wire)}", css="soft")
-            for wire in folded.wires(part, at)
-            if wire.source is None and part.times > 1
+            Line(left=f"reads {own_name(name)}", css="soft")
+            for name in _own_inputs(folded, part, at)
         ]
         lines += [
-            Line(left=f"output {NUMBER.sub('N', name, count=1)}", css="soft")
-            for name in _own_outputs(folded, at)
+            Line(left=f"output {own_name(name)}", css="soft") for name in _own_outputs(folded, at)
         ]
     last = graph.nodes[group[-1]]
     lines += [Line(left=value.type, css="type") for value in last.outputs if value.type]

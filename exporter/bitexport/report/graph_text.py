@@ -113,9 +113,9 @@ def weight_name(weight: Weight, part: Part) -> str:
     return weight.name.removeprefix(part.prefix).removesuffix(".weight")
 
 
-def wire_name(wire: Wire) -> str:
-    """Return what the caller gives, `past_key_values.N.key` for all blocks."""
-    return NUMBER.sub("N", wire.name, count=1)
+def own_name(name: str) -> str:
+    """Return what the caller gives or gets for each block, `past_key_values.N.key`."""
+    return NUMBER.sub("N", name, count=1)
 
 
 def counted(values: Iterable[Value]) -> list[str]:
@@ -156,7 +156,7 @@ def _row(folded: Folded, part: Part, at: int, numbers: Mapping[int, int]) -> Row
 
 def _wire(wire: Wire, part: Part, numbers: Mapping[int, int]) -> str:
     if wire.source is None:
-        name = wire_name(wire) if part.times > 1 else wire.name
+        name = own_name(wire.name) if part.times > 1 else wire.name
         return f"input {name}" if name.isdigit() else name
     then = f", then {numbers[wire.then]}" if wire.then is not None else ""
     return f"{numbers[wire.source]}{then}"

@@ -93,11 +93,12 @@ def _layers(boxes: Sequence[Box], edges: Sequence[Edge]) -> list[int]:
             base, part = top + 1, box.part
         layer[at] = max([base, *(layer[upper] + 1 for upper in read[at])])
         top = max(top, layer[at])
-    for at in reversed(range(len(boxes))):  # what reads nothing stands right above its reader
-        if not read[at] and readers[at]:
-            near = [layer[lower] for lower in readers[at] if boxes[lower].part == boxes[at].part]
-            if len(near) == len(readers[at]):
-                layer[at] = max(layer[at], min(near) - 1)
+    for at in reversed(range(len(boxes))):
+        part, below = boxes[at].part, set(readers[at])
+        above = {upper for upper in read[at] if boxes[upper].part == part}
+        # Right above its reader stands what reads nothing near, or is read more than it reads.
+        if len(above) < len(below) and all(boxes[lower].part == part for lower in below):
+            layer[at] = max(layer[at], min(layer[lower] for lower in below) - 1)
     return layer
 
 

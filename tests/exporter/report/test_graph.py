@@ -16,7 +16,7 @@ from tests.tiny_checkpoint import Checkpoint, Shape, write_checkpoint
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BitexportError
 from bitexport.report.fold import Folded, fold
-from bitexport.report.graph import Graph, graph_of_onnx, read_graph
+from bitexport.report.graph import Graph, Node, graph_of_onnx, read_graph
 from bitexport.report.graph_drawing import draw, whole_file
 from bitexport.report.graph_page import graph_page
 from bitexport.report.graph_text import graph_facts, graph_text
@@ -159,6 +159,29 @@ def test_blocks_that_are_wired_otherwise_are_not_folded() -> None:
             helper.make_node("Add", [f"b{at}", skipped], [f"v{at + 1}"]),
         ]
     assert [part.times for part in fold(network(*made)).parts] == [1]
+
+
+def test_names_of_symbolic_dimensions_do_not_tell_blocks_apart() -> None:
+    made = [helper.make_node("Neg", ["x"], ["v0"])]
+    for at in range(3):
+        made += [
+            helper.make_node(op, [name], [f"{op}{at}"])
+            for op, name in (("Relu", f"v{at}"), ("Abs", f"Relu{at}"), ("Exp", f"Abs{at}"))
+        ]
+        made.append(helper.make_node("Add", [f"Exp{at}", f"v{at}"], [f"v{at + 1}"]))
+    graph = network(*made)
+
+    def renamed(at: int, node: Node) -> Node:
+        (value,) = node.outputs
+        shape = ("batch", 8) if at < 5 else (f"unk__{at}", f"unk__{at + 1}")
+        return dataclasses.replace(node, outputs=(dataclasses.replace(value, shape=shape),))
+
+    nodes = tuple(renamed(at, node) for at, node in enumerate(graph.nodes))
+    symbolic = dataclasses.replace(graph, nodes=nodes)
+    assert [part.times for part in fold(symbolic).parts] == [1, 3]
+    fixed = dataclasses.replace(nodes[6], outputs=graph.nodes[6].outputs)  # [1, 8]
+    other = dataclasses.replace(graph, nodes=(*nodes[:6], fixed, *nodes[7:]))
+    assert max(part.times for part in fold(other).parts) < 3
 
 
 # ---- showing ---------------------------------------------------------------------------------
