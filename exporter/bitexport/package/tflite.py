@@ -97,7 +97,7 @@ def write_tflite(
                 progress.say(f"{path.name}: not run here, its delegate is for {target.name}")
                 continue
             if not plan.is_language_model:
-                _check_network(folder, path, delegate)
+                _check_network(folder, path, plan, delegate)
                 progress.say(f"{path.name}: every bit equal on {NETWORK_ROWS} random inputs")
                 continue
         else:
@@ -119,7 +119,7 @@ def _logits(folder: Path, tokens: NDArray[np.int32]) -> Floats:
     return session.run(tokens, trace=False).logits
 
 
-def _check_network(folder: Path, path: Path, delegate: Path) -> None:
+def _check_network(folder: Path, path: Path, plan: Plan, delegate: Path) -> None:
     """Run a network on random inputs; each output must have the reference's bits."""
     reference = bitexport_ref.evaluator.load(folder / GRAPH)
     draw = np.random.default_rng(0)
@@ -130,7 +130,8 @@ def _check_network(folder: Path, path: Path, delegate: Path) -> None:
         drawn = draw.standard_normal(shape) if is_float else draw.integers(0, 2, shape)
         given[value.name] = drawn.astype(value.dtype)
     wanted = reference.run_network(given)
-    rows = {name: _as_rows(array) for name, array in given.items()}
+    columns = {value.name: value.columns for value in plan.values}
+    rows = {name: _narrow(array).reshape(-1, columns[name]) for name, array in given.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = run_network(_interpreter(), str(path), rows, str(delegate))
@@ -143,11 +144,9 @@ def _check_network(folder: Path, path: Path, delegate: Path) -> None:
             )
 
 
-def _as_rows(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an input as a plan has it: rows by columns, tokens a column of s32."""
-    if array.dtype == np.int64:
-        return array.astype(np.int32).reshape(-1, 1)
-    return array.reshape(len(array), -1) if array.ndim > 1 else array.reshape(-1, 1)
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an input as a plan has it: tokens are s32 there."""
+    return array.astype(np.int32) if array.dtype == np.int64 else array
 
 
 def _exact(path: Path, deviation: Deviation) -> Deviation:

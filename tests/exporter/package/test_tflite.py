@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -34,11 +36,19 @@ from bitexport.models import build_model
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import stored_matrices
+from bitexport.package import tflite
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.package.run_tflite import run_network
-from bitexport.package.tflite import deviate, refuse_tflite, run_here, run_in_old_runtime
+from bitexport.package.tflite import (
+    deviate,
+    refuse_tflite,
+    run_here,
+    run_in_old_runtime,
+    write_tflite,
+)
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
+from bitexport.progress import StreamProgress
 from bitexport.targets import find_target
 from bitexport.toolchain.litert import (
     DELEGATE,
@@ -234,6 +244,22 @@ def test_a_network_returns_the_bits_of_the_reference(
     for name, array in wanted.items():
         assert found[name].shape == array.shape
         assert found[name].tobytes() == array.tobytes(), name
+
+
+def test_a_build_checks_a_network_and_refuses_its_near_forms(
+    network: Path, delegate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = mixed_network()
+    plan, facts = lower(model, "p2r"), Facts(name="mixed", family="test")
+    stream = io.StringIO()
+    progress = StreamProgress(stream)
+    folder = Path(shutil.copytree(network, tmp_path / "network"))
+    monkeypatch.setattr(tflite, "build_delegate", lambda *_: delegate)
+    words = (folder, model, plan, facts, find_target("host"))
+    assert write_tflite(*words, ("custom",), (), progress, compile_library=True) == {}
+    assert "model_custom.tflite: every bit equal on 19 random inputs" in stream.getvalue()
+    with pytest.raises(CheckpointError, match="`mixed` is no language model"):
+        write_tflite(*words, ("int8",), (), progress, compile_library=True)
 
 
 def test_a_network_with_another_row_of_inputs_is_refused(network: Path, delegate: Path) -> None:

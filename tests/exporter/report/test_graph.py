@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from tests.tiny_checkpoint import Checkpoint, Shape, write_checkpoint
+from tests.tiny_families import USUAL, write_family
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BitexportError
@@ -98,6 +99,16 @@ def test_what_has_no_graph_is_refused(tiny: Checkpoint, tmp_path: Path) -> None:
         with pytest.raises(BitexportError, match=re.escape(str(path))) as refusal:
             read_graph(path)
         assert refusal.value.hint
+
+
+@pytest.mark.parametrize("family", USUAL)
+def test_every_family_is_drawn_with_its_layers_folded(family: str, tmp_path: Path) -> None:
+    path = write_family(tmp_path, family)
+    layers = json.loads((path / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    folded = fold(read_graph(path))
+    assert [part.times for part in folded.parts] == [1, layers, 1]
+    assert {weight.kind for weight in folded.graph.weights.values()} >= {"norms", "tables"}
+    xml.dom.minidom.parseString(whole_file(folded))
 
 
 # ---- folding ---------------------------------------------------------------------------------
