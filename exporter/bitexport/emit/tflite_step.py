@@ -65,6 +65,27 @@ def write_custom(path: Path, data: Path, plan: Plan, about: Mapping[str, str]) -
     graph.write(path, inputs, outputs, said)
 
 
+def refuse_near(model: ir.Model, facts: Facts, flavour: Flavour) -> None:
+    """Refuse by name what ops of LiteRT cannot say."""
+    hint = "--tflite custom takes every model"
+    if not facts.tokens:
+        raise CheckpointError(f"--tflite {flavour}: `{facts.name}` is no language model", hint=hint)
+    for node in model.graph:
+        if _name(node) not in LOWERED:
+            raise CheckpointError(
+                f"--tflite {flavour}: LiteRT has nothing that computes `{_name(node)}`, which "
+                f"makes `{node.outputs[0].name}`",
+                hint=hint,
+            )
+    sizes = (_bytes(held, flavour) for held in stored_matrices(model).values())
+    _refuse_too_large(flavour, sum(sizes))
+
+
+def _name(node: ir.Node) -> str:
+    op, _ = forms().get((node.domain, node.op_type), (None, None))
+    return op.name if op else node.op_type
+
+
 def _ports(plan: Plan, role: Role) -> dict[str, Port]:
     """Return shapes and dtypes of what a plan takes or gives; a single row, unless it has more."""
     return {
@@ -77,14 +98,7 @@ def _ports(plan: Plan, role: Role) -> dict[str, Port]:
 def write_near(
     path: Path, model: ir.Model, facts: Facts, flavour: Flavour, about: Mapping[str, str]
 ) -> None:
-    """Write a step in ops of LiteRT; what these cannot say is refused by name."""
-    if not facts.tokens:
-        raise CheckpointError(
-            f"--tflite {flavour}: `{facts.name}` is no language model",
-            hint="--tflite custom takes every model",
-        )
-    sizes = (_bytes(held, flavour) for held in stored_matrices(model).values())
-    _refuse_too_large(flavour, sum(sizes))
+    """Write a step in ops of LiteRT: of a model that is not refused."""
     step = _Step(model, facts, flavour)
     outputs = step.build()
     step.graph.write(
@@ -143,16 +157,7 @@ class _Step:
             if value.name not in self.inputs:
                 self._state(value)
         for node in self.model.graph:
-            op, _ = forms().get((node.domain, node.op_type), (None, None))
-            name = op.name if op else node.op_type
-            lower = LOWERED.get(name)
-            if lower is None:
-                raise CheckpointError(
-                    f"--tflite {self.flavour}: LiteRT has nothing that computes `{name}`, which "
-                    f"makes `{node.outputs[0].name}`",
-                    hint="--tflite custom takes every model",
-                )
-            lower(self, node)
+            LOWERED[_name(node)](self, node)
         return {str(value.name): self._rows(value) for value in self.model.graph.outputs}
 
     # ---- values ------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from bitexport.package.appearing import appearing
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import SelfTestTokens, self_test_section, self_test_tokens
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
-from bitexport.package.tflite import refuse_tflite, write_tflite
+from bitexport.package.tflite import refuse_model, refuse_tflite, write_tflite
 from bitexport.passes.choose_layouts import suited_layout
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
@@ -138,6 +138,7 @@ def build_bundle(
     plan, tensors = lower(model, layout), stored_matrices(model)
     text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
     _refuse_too_large(plan, tensors, text, facts, target)
+    refuse_model(wanted.tflite, model, facts)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
         f"{facts.activations_because}"

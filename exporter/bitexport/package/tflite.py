@@ -18,7 +18,7 @@ import bitexport_ref.evaluator
 from bitexport import __version__
 from bitexport.emit.manifest import DATA, GRAPH
 from bitexport.emit.tflite import INSTALL, load_schema
-from bitexport.emit.tflite_step import FILES, Flavour, write_custom, write_near
+from bitexport.emit.tflite_step import FILES, Flavour, refuse_near, write_custom, write_near
 from bitexport.errors import MismatchError, ToolchainError
 from bitexport.models.parts.facts import Facts
 from bitexport.package import run_tflite
@@ -74,6 +74,13 @@ def refuse_tflite(flavours: Sequence[Flavour], target: Target) -> None:
         _interpreter()
     if "custom" in flavours:
         require_loader(target)
+
+
+def refuse_model(flavours: Sequence[Flavour], model: ir.Model, facts: Facts) -> None:
+    """Refuse, before anything is written, a model that some flavour cannot say."""
+    for flavour in flavours:
+        if flavour != "custom":
+            refuse_near(model, facts, flavour)
 
 
 def write_tflite(

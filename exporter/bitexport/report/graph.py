@@ -256,10 +256,12 @@ def _plan_value(value: records.Value) -> Value:
 
 
 def _plan_attributes(op: Op, words: tuple[int, ...]) -> tuple[str, ...]:
+    """Return attributes as text; the words are the bits of floats and of signed integers."""
     said = []
     for (name, kind), word in zip(op.plan_attributes.items(), words, strict=False):
-        number = struct.unpack("<f", struct.pack("<I", word))[0] if kind is float else word
-        said.append(f"{name} {number:.6g}")
+        form = "<f" if kind is float else "<i"
+        (number,) = struct.unpack(form, struct.pack("<I", word))
+        said.append(f"{name} {number:.6g}" if kind is float else f"{name} {number}")
     return tuple(said)
 
 
