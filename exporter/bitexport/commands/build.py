@@ -14,6 +14,7 @@ import click
 from bitexport.checkpoints.checkpoint import CONTAINERS
 from bitexport.emit.onnx_standard import Flavour
 from bitexport.evaluate.caches import measure_caches
+from bitexport.emit.tflite_step import TfliteFlavour
 from bitexport.evaluate.damage import measure_baseline, measure_damage
 from bitexport.models import families
 from bitexport.models.parts.options import (
@@ -95,6 +96,10 @@ def _precisions(
               help="Ways in which the graph is written, beside model.onnx, which is `packed`: "
               "`portable` has standard ops alone, `ort2bit` MatMulNBits and is not bit-exact."
               )  # fmt: skip
+@click.option("--tflite", multiple=True, type=click.Choice(get_args(TfliteFlavour)),
+              help="Also a decode step for LiteRT; may be repeated.  custom: one op, bit-exact "
+              "with the delegate that is built for it; int2, int8: ops of LiteRT, near."
+              )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output folder if it exists.")
 @click.option("--no-library", is_flag=True, help="Source only; needs no compiler.")
 @click.option("--custom-ops", is_flag=True,
@@ -109,7 +114,8 @@ def command(
     context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
     layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None,
-    flavours: tuple[str, ...], force: bool, no_library: bool, custom_ops: bool, no_selftest: bool,
+    flavours: tuple[str, ...], tflite: tuple[TfliteFlavour, ...], force: bool,
+    no_library: bool, custom_ops: bool, no_selftest: bool,
 ) -> None:  # fmt: skip
     """Lower CHECKPOINT (a folder with safetensors, a GGUF file, an ONNX network) into a bundle.
 
@@ -171,6 +177,7 @@ def command(
             replace=force, compile_library=compiler is not None and not no_library,
             custom_ops=custom_ops, self_test=not no_selftest, progress=progress,
             measure=measure, describe=tell, onnx=tuple(map(Flavour, flavours)),
+            tflite=tuple(dict.fromkeys(tflite)),
             text=WantedText(depth=cast(Depth, text), chat_template=chat_template),
         ),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests,
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.onnx_standard import Flavour
 from bitexport.emit.source import copy_runtime
+from bitexport.emit.tflite_step import TfliteFlavour
 from bitexport.errors import CheckpointError, MismatchError, OutputError, TargetError
 from bitexport.models import build_model
 from bitexport.models.network.importing import build_network
@@ -40,6 +41,7 @@ from bitexport.package.self_test import (
     self_test_tokens,
 )
 from bitexport.package.text import EVERY_TEXT, WantedText, text_sections
+from bitexport.package.tflite import refuse_model, refuse_tflite, write_tflite
 from bitexport.passes.choose_layouts import suited_layout
 from bitexport.passes.pipeline import lower
 from bitexport.passes.plan import Plan
@@ -97,6 +99,8 @@ class Wanted:
     text: WantedText = EVERY_TEXT
     onnx: tuple[Flavour, ...] = (Flavour.PACKED,)
     """Ways in which the graph is written; `packed` always is, it is what `verify` reads."""
+    tflite: tuple[TfliteFlavour, ...] = ()
+    """Which .tflite files there are to be."""
     progress: Progress = SILENT
     measure: Measure = lambda folder: {}
     """What it finds in the folder with the finished model becomes part of the manifest."""
@@ -143,6 +147,7 @@ def build_bundle(
     """Build a checkpoint, a folder or a GGUF file, or an ONNX network into the folder `output`."""
     begin, progress = time.monotonic(), wanted.progress
     refuse_output(output, wanted.replace)
+    refuse_tflite(wanted.tflite, target)
     checkpoint: Checkpoint | OnnxFile
     if is_onnx(checkpoint_path):
         if wanted.text.chat_template is not None:
@@ -162,6 +167,7 @@ def build_bundle(
     if isinstance(checkpoint, Checkpoint):
         text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
     _refuse_too_large(plan, tensors, text, facts, target)
+    refuse_model(wanted.tflite, model, facts)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
         f"{facts.activations_because}"
@@ -199,9 +205,10 @@ def _write_bundle(folder: Path, lowered: _Lowered, wanted: Wanted) -> float | No
         tested = _write_self_test(writer, lowered, folder, progress) if wanted.self_test else None
         _finish(writer, facts, digests.result())
         graphs = _write_flavours(folder, lowered, wanted)
+        measured = {**wanted.measure(folder), **_write_tflite(folder, lowered, wanted)}
         built = Built(
             data=folder / DATA, target=target, options=lowered.options, facts=facts,
-            plan=lowered.plan, layout=lowered.layout, measured=wanted.measure(folder),
+            plan=lowered.plan, layout=lowered.layout, measured=measured,
             graphs=graphs,
         )  # fmt: skip
         for name, text in wanted.describe(built).items():
@@ -247,11 +254,26 @@ def _write_self_test(
         with progress.stage("self-test", outputs, "op outputs") as advance:
             writer.add(SELF_TEST, network_test_section(folder / GRAPH, advance))
         return None, time.monotonic() - start
-    tokens = self_test_tokens(_tokenizer(lowered), lowered.facts, lowered.tensors)
+    tokens = _prompt(lowered)
     outputs = sum(len(op.outputs) for op in lowered.plan.ops) * tokens.generated
     with progress.stage("self-test", outputs, "op outputs") as advance:
         writer.add(SELF_TEST, self_test_section(folder / GRAPH, tokens, advance))
     return tokens, time.monotonic() - start
+
+
+def _write_tflite(folder: Path, lowered: _Lowered, wanted: Wanted) -> Mapping[str, Any]:
+    if not wanted.tflite:
+        return {}
+    prompt = _prompt(lowered).prompt if lowered.plan.is_language_model else ()
+    measured = write_tflite(
+        folder, lowered.model, lowered.plan, lowered.facts, lowered.target, wanted.tflite, prompt,
+        wanted.progress, compile_library=wanted.compile_library,
+    )  # fmt: skip
+    return {"tflite": measured}
+
+
+def _prompt(lowered: _Lowered) -> SelfTestTokens:
+    return self_test_tokens(_tokenizer(lowered), lowered.facts, lowered.tensors)
 
 
 def _write_model(

@@ -11,8 +11,10 @@ from string import Template
 from bitexport.bench.device_table import energy
 from bitexport.bench.drawing import number
 from bitexport.package.onnx_flavours import FlavourFacts
+from bitexport.package.tflite import Deviation
 from bitexport.report.bundle import BundleReport, LayerSum, Part
 from bitexport.report.matrices import LAYER, MatrixFacts
+from bitexport.report.palette import COLOURS, MARKS, VARIABLES
 
 PAGE, DATA = "report.html", "report.json"
 KIBI = 1024
@@ -29,10 +31,6 @@ NAMES: Mapping[str, str] = {
     "tables": "RoPE tables",
     "scales": "weight scales",
 }
-# Weights have a colour each, everything else is grey.
-COLOURS = (
-    "ternary", "binary", "int4", "int8", "float", "embedding", "head", "norms", "tables", "scales",
-)  # fmt: skip
 
 TEMPLATE = Template("""\
 <!DOCTYPE html>
@@ -44,15 +42,7 @@ TEMPLATE = Template("""\
 <meta name="color-scheme" content="light dark">
 <title>$name for $target</title>
 <style>
-:root { --page: #fcfcfb; --ink: #1a1a19; --soft: #62625d; --line: #dfded8; --box: #f3f2ee;
-  --ternary: #2a78d6; --embedding: #1b9e77; --norms: #e0a100; --tables: #7a5cc8; --scales: #d4527e;
-  --binary: #123f7d; --int4: #5bb6e8; --int8: #0f8f9c; --float: #9c5f2e; --head: #6aa84f;
-  --other: #a3a29b }
-@media (prefers-color-scheme: dark) {
-:root { --page: #181817; --ink: #ecebe6; --soft: #a3a29b; --line: #3a3a37; --box: #232322;
-  --ternary: #4a94ea; --embedding: #2fb48c; --norms: #d9a520; --tables: #9a80e0; --scales: #e0719a;
-  --binary: #7db4f5; --int4: #2f89bb; --int8: #28b4c2; --float: #c98a55; --head: #8cc470;
-  --other: #76756f } }
+$variables
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 60rem; background: var(--page);
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
@@ -79,17 +69,7 @@ td:first-child i, .key i { display: inline-block; width: .7em; height: .7em; mar
 svg { display: block; width: 100%; margin: .75rem 0; overflow: visible }
 svg rect { stroke: var(--page); stroke-width: 1.5px }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums }
-.ternary { fill: var(--ternary); background: var(--ternary) }
-.binary { fill: var(--binary); background: var(--binary) }
-.int4 { fill: var(--int4); background: var(--int4) }
-.int8 { fill: var(--int8); background: var(--int8) }
-.float { fill: var(--float); background: var(--float) }
-.head { fill: var(--head); background: var(--head) }
-.embedding { fill: var(--embedding); background: var(--embedding) }
-.norms { fill: var(--norms); background: var(--norms) }
-.tables { fill: var(--tables); background: var(--tables) }
-.scales { fill: var(--scales); background: var(--scales) }
-.other { fill: var(--other); background: var(--other) }
+$marks
 summary { cursor: pointer }
 </style>
 </head>
@@ -187,6 +167,8 @@ def render_page(report: BundleReport) -> str:
     }
     return TEMPLATE.substitute(
         {key: escape(value) for key, value in text.items()},
+        variables=VARIABLES,
+        marks=MARKS,
         tiles="".join(
             f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>"
             for key, value in tiles.items()
@@ -450,6 +432,8 @@ def _fact_table(report: BundleReport) -> str:
         "--kv-cache": options.cache,
         "--context": "the model's own" if options.context is None else f"{options.context:,}",
     }
+    for name, deviation in report.measured.get("tflite", {}).items():
+        facts[name] = str(Deviation(**deviation))
     if tested:
         facts["self-test"] = (
             f"{tested.prompt_tokens} prompt tokens, {tested.generated_tokens} generated, "

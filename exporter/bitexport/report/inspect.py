@@ -172,13 +172,19 @@ def _bundle(path: Path) -> Facts:
     }
 
 
-def _onnx(path: Path) -> Facts:
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Return an ONNX model, without its external data."""
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError):
         model = onnx.ModelProto()
     if not model.HasField("graph"):
         raise CheckpointError(f"{path}: not an ONNX file", hint="copy or build it again")
+    return model
+
+
+def _onnx(path: Path) -> Facts:
+    model = load_onnx(path)
     graph = model.graph
     external = [
         {"name": t.name, **{entry.key: entry.value for entry in t.external_data}}
@@ -205,17 +211,24 @@ def _onnx_value(value: onnx.ValueInfoProto) -> str:
     return f"{value.name}: {onnx.TensorProto.DataType.Name(tensor.elem_type)}[{', '.join(dims)}]"
 
 
-def _bitx(path: Path) -> Facts:
+def load_bitx(path: Path) -> Bitx:
+    """Return a .bitx file that keeps every rule of FORMAT.md, hashes and self-test too."""
     try:
         bitx = open_bitx(path)
         check_hashes(bitx)
-        tested, origin = self_test(bitx), provenance(bitx)
-        arithmetic = stored_arithmetic(bitx)
+        self_test(bitx)
+        stored_arithmetic(bitx)
     except (BitxError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
             f"{path}: {what}", hint="the file is damaged or missing; build or copy it again"
         ) from error
+    return bitx
+
+
+def _bitx(path: Path) -> Facts:
+    bitx = load_bitx(path)
+    tested, origin, arithmetic = self_test(bitx), provenance(bitx), stored_arithmetic(bitx)
     return {
         "kind": "bitx",
         "path": str(path),

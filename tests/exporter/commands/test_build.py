@@ -383,3 +383,18 @@ def test_the_program_itself_refuses_without_a_traceback(tmp_path: Path) -> None:
 def test_the_manifest_is_json_that_a_person_can_read(bundles: dict[str, Bundle]) -> None:
     text = (bundles["tiny"].path / "manifest.json").read_text(encoding="utf-8")
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+
+
+def test_a_step_for_litert_is_built_run_and_measured(
+    tiny: Checkpoint, said: Say, tmp_path: Path
+) -> None:
+    words = ["--target", "host", "-o", tmp_path / "out", "--no-library", "--no-selftest"]
+    result = said("build", tiny.path, *words, "--tflite", "int2", "--tflite", "custom")
+    assert result.exit_code == 0, result.output
+    assert "model_int2_near.tflite: KL " in result.stderr
+    assert "model_custom.tflite: not run, its delegate is not built" in result.stderr
+    assert {path.name for path in (tmp_path / "out").glob("*.tflite")} == {
+        "model_custom.tflite", "model_int2_near.tflite",
+    }  # fmt: skip
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "model_int2_near.tflite</td><td>KL " in page

@@ -55,3 +55,30 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(
 
 def test_a_folder_that_is_neither_is_exit_3(tmp_path: Path, refused: Refuse) -> None:
     refused(3, "holds neither model.safetensors", "inspect", tmp_path)
+
+
+def test_a_graph_is_shown_drawn_and_printed_as_json(
+    bundles: dict[str, Bundle], said: Say, tmp_path: Path
+) -> None:
+    bundle = bundles["tiny"].path
+    shown = said("inspect", bundle, "--graph")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "2 times: layers 0 to 1" in shown.stdout
+    facts = json.loads(said("inspect", bundle, "--graph", "--json").stdout)
+    assert [part["times"] for part in facts["parts"]] == [1, 2, 1]
+    for name, start in (("graph.html", "<!DOCTYPE html>"), ("graph.svg", "<?xml ")):
+        drawn = said("inspect", bundle, "--draw", tmp_path / name)
+        assert (drawn.exit_code, drawn.stdout) == (0, "")
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+
+
+def test_a_drawing_that_cannot_be_made_is_refused(
+    bundles: dict[str, Bundle], tiny: Checkpoint, refused: Refuse, said: Say, tmp_path: Path
+) -> None:
+    bundle = bundles["tiny"].path
+    refused(1, "no/graph.svg", "inspect", bundle, "--draw", tmp_path / "no" / "graph.svg")
+    refused(1, "holds tensors but no graph", "inspect", tiny.path / "model.safetensors", "--graph")
+    refused(1, "no such file", "inspect", tmp_path / "absent", "--graph")
+    other = said("inspect", bundle, "--draw", tmp_path / "graph.pdf")
+    assert (other.exit_code, list(tmp_path.iterdir())) == (64, [])
+    assert "neither .html nor .svg" in other.stderr
