@@ -52,10 +52,10 @@ SELF_TEST_HEAD_BYTES = 16
 HASHED_AT_ONCE = 1 << 22
 
 FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA = 1, 2, 4, 5, 6, 7, 8
-TOKENIZER, CHAT, GENERATION, SELF_TEST, PROVENANCE = 9, 10, 11, 12, 13
+TOKENIZER, CHAT, GENERATION, SELF_TEST, PROVENANCE, ARITHMETIC = 9, 10, 11, 12, 13, 14
 RECORD_BYTES = {
     FACTS: 96, STRINGS: 1, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8, DATA: 1,
-    TOKENIZER: 1, CHAT: 1, GENERATION: 64, SELF_TEST: 1, PROVENANCE: 1,
+    TOKENIZER: 1, CHAT: 1, GENERATION: 64, SELF_TEST: 1, PROVENANCE: 1, ARITHMETIC: 1,
 }  # fmt: skip
 # Rows and columns that a matrix is padded to multiples of, and the bytes of so many (section 3.3).
 PACKED = {
@@ -381,20 +381,20 @@ def self_test(bitx: Bitx) -> SelfTest | None:
 
 
 def network_test(bitx: Bitx) -> NetworkTest | None:
-    """Check R30 and return the self-test of a network, or None when the file has none."""
+    """Check R31 and return the self-test of a network, or None when the file has none."""
     section = bitx.section(SELF_TEST)
     if section is None or bitx.facts.is_language_model:
         return None
     body = bitx.blob[section.offset : section.end]
-    require(30, len(body) >= SELF_TEST_HEAD_BYTES, f"a self-test of {len(body)} bytes")
+    require(31, len(body) >= SELF_TEST_HEAD_BYTES, f"a self-test of {len(body)} bytes")
     count, tokens, outputs, reserved = struct.unpack("<4I", body[:SELF_TEST_HEAD_BYTES])
     said = f"{count} samples, {outputs} op outputs"
-    require(30, count >= 1 and tokens == 0 and reserved == 0, said)
+    require(31, count >= 1 and tokens == 0 and reserved == 0, said)
     inputs = [value for value in bitx.values if value.role == Role.INPUT]
     sizes = [max(value.rows, 1) * value.columns * value.dtype.size for value in inputs]
-    require(30, outputs == len(plan_trace_names(bitx)), f"{said}: not those of the plan")
+    require(31, outputs == len(plan_trace_names(bitx)), f"{said}: not those of the plan")
     wanted = SELF_TEST_HEAD_BYTES + count * sum(sizes) + CHAIN_BYTES * outputs
-    require(30, len(body) == wanted and sum(sizes) > 0, f"{said}: {len(body)} bytes")
+    require(31, len(body) == wanted and sum(sizes) > 0, f"{said}: {len(body)} bytes")
     at, samples = SELF_TEST_HEAD_BYTES, []
     for _ in range(count):
         sample = []

@@ -25,7 +25,8 @@ _IDS, _LOGITS = "input_ids", "logits"
 _PAST, _PRESENT = "past_key_values.", "present."
 _TABLE_LOOKUP = "GroupEmbed"
 _INTEGER_PRODUCTS = ("TernaryMatMul", "DenseMatMulQ8")
-_OF_POSITIONS = frozenset({"AppendCache", "Attend", "Rope", "Shape"})
+_APPENDS = ("AppendCache", "AppendCacheInt8")
+_OF_POSITIONS = frozenset({*_APPENDS, "Attend", "AttendInt8", "Rope", "Shape"})
 
 
 class Traced(NamedTuple):
@@ -331,13 +332,12 @@ def _rowwise_steps(steps: Sequence[Step]) -> frozenset[int]:
 
 
 def _trace_of(step: Step, values: Mapping[str, Array]) -> list[Traced]:
-    """Return the outputs of one op as rows; of AppendCache only the rows it stored."""
-    if step.op_type == "AppendCache":
-        past, x = (values[name] for name in step.inputs)
-        present = values[step.outputs[0]]
-        assert present.shape[2] == past.shape[2] + x.shape[1]
-        rows = appended_rows(present, x.shape[1])
-        return [Traced(step.outputs[0], step.op_type, rows)]
+    """Return the outputs of one op as rows; of a state only the rows that it appended."""
+    if step.op_type in _APPENDS:
+        count = values[step.inputs[-1]].shape[1]
+        return [
+            Traced(name, step.op_type, appended_rows(values[name], count)) for name in step.outputs
+        ]
     outputs = ((name, values[name]) for name in step.outputs)
     return [
         Traced(name, step.op_type, array.reshape(-1, array.shape[-1])) for name, array in outputs

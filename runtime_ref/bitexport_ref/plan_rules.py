@@ -45,6 +45,8 @@ INPUT_COUNTS: dict[OpCode, tuple[int, ...]] = {
     OpCode.QUANTIZE_GROUPS: (1,),
     OpCode.GROUP_MATMUL: (4, 5),
     OpCode.GROUP_EMBED: (3,),
+    OpCode.APPEND_CACHE_INT8: (3,),
+    OpCode.ATTEND_INT8: (5,),
     OpCode.AFFINE: (3,),
     OpCode.THRESHOLD: (2,),
     OpCode.QUANTIZE_FIXED: (1,),
@@ -61,6 +63,7 @@ OUTPUT_COUNTS = {
     OpCode.QUANTIZE_ROWS_INT4: 2,
     OpCode.QUANTIZE_ROWS_INT16: 3,
     OpCode.QUANTIZE_GROUPS: 2,
+    OpCode.APPEND_CACHE_INT8: 2,
 }
 ATTRIBUTE_COUNTS = {
     OpCode.RMS_NORM: 2,
@@ -70,6 +73,8 @@ ATTRIBUTE_COUNTS = {
     OpCode.QUANTIZE_GROUPS: 1,
     OpCode.GROUP_MATMUL: 1,
     OpCode.GROUP_EMBED: 1,
+    OpCode.APPEND_CACHE_INT8: 1,
+    OpCode.ATTEND_INT8: 3,
     OpCode.THRESHOLD: 2,
     OpCode.QUANTIZE_FIXED: 3,
     OpCode.CHANNELS_LAST: 1,
@@ -78,6 +83,8 @@ ATTRIBUTE_COUNTS = {
     OpCode.POOL_MAX: 4,
     OpCode.POOL_MEAN: 4,
 }
+APPENDS = (OpCode.APPEND_CACHE, OpCode.APPEND_CACHE_INT8)
+ATTENDS = (OpCode.ATTEND, OpCode.ATTEND_INT8)
 FUSIONS = {
     1: (OpCode.RMS_NORM, OpCode.QUANTIZE_ROWS),
     2: (OpCode.TERNARY_MATMUL, OpCode.RESCALE),
@@ -141,11 +148,11 @@ def _check_operands(at: str, op: Op, bitx: Bitx) -> None:
     """Check kinds, dtypes, layouts, shapes and row kinds (R19)."""
     made = [_value(at, bitx, operand) for operand in op.outputs]
     CHECKS[op.code](at, op, bitx, made)
-    if op.code == OpCode.APPEND_CACHE or op.code in _OF_PICTURES:
+    if op.code in APPENDS or op.code in _OF_PICTURES:
         return
-    states = [1, 2] if op.code == OpCode.ATTEND else []
     for number, operand in enumerate(op.inputs):
-        if operand.kind == OperandKind.VALUE and number not in states:
+        is_state = op.code in ATTENDS and number > 0
+        if operand.kind == OperandKind.VALUE and not is_state:
             for output in made:
                 _check_rows(at, bitx.values[operand.index], output)
     for output in made[1:]:
@@ -261,14 +268,15 @@ def _check_rope(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
 
 
 def _check_append_cache(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
-    state, x = (_value(at, bitx, operand) for operand in op.inputs)
-    _expect_state(at, state)
-    _expect(at, x, Dtype.F32, state.columns)
-    require(19, x.row_kind == RowKind.CALL, f"{at}: `{x.name}` has not the rows of the call")
+    *states, x = (_value(at, bitx, operand) for operand in op.inputs)
     heads = op.attributes[0]
-    require(19, heads > 0 and state.columns % heads == 0, f"{at}: {heads} heads")
-    _expect_state(at, made[0])
-    _expect(at, made[0], state.dtype, state.columns)
+    _expect(at, x, Dtype.F32, x.columns)
+    require(19, x.row_kind == RowKind.CALL, f"{at}: `{x.name}` has not the rows of the call")
+    require(19, heads > 0 and x.columns % heads == 0, f"{at}: {heads} heads")
+    _expect_states(at, op, states, x.columns, heads)
+    _expect_states(at, op, made, x.columns, heads)
+    for before, after in zip(states, made, strict=True):
+        _expect(at, after, before.dtype, before.columns)
 
 
 def _check_attend(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
@@ -277,9 +285,10 @@ def _check_attend(at: str, op: Op, bitx: Bitx, made: Sequence[Value]) -> None:
     _expect(at, query, Dtype.F32, query.columns)
     divides = 0 < kv_heads <= heads and query.columns % heads == 0
     require(19, divides, f"{at}: {heads} heads, {kv_heads} kv heads, {query.columns} columns")
-    for state in states:
-        _expect_state(at, state)
-        _expect(at, state, state.dtype, query.columns // heads * kv_heads)
+    columns = query.columns // heads * kv_heads
+    half = len(states) // 2
+    for each in (states[:half], states[half:]):
+        _expect_states(at, op, each, columns, kv_heads)
     _expect(at, made[0], Dtype.F32, query.columns)
     _expect_position(at, query)
 
@@ -424,6 +433,8 @@ CHECKS: dict[OpCode, Callable[[str, Op, Bitx, Sequence[Value]], None]] = {
     OpCode.QUANTIZE_GROUPS: _check_quantize_rows,
     OpCode.GROUP_MATMUL: _check_group_matmul,
     OpCode.GROUP_EMBED: _check_group_embed,
+    OpCode.APPEND_CACHE_INT8: _check_append_cache,
+    OpCode.ATTEND_INT8: _check_attend,
     OpCode.AFFINE: _check_affine,
     OpCode.THRESHOLD: _check_threshold,
     OpCode.QUANTIZE_FIXED: _check_quantize_fixed,
@@ -490,10 +501,18 @@ def _group_count(at: str, columns: int, group: int) -> int:
     return -(-columns // group)
 
 
-def _expect_state(at: str, value: Value) -> None:
-    """Check that a value is a state, in a dtype that states have."""
-    fits = value.role == Role.STATE and value.dtype in (Dtype.F32, Dtype.F16)
-    require(19, fits, f"{at}: `{value.name}` is no state of f32 or f16")
+def _expect_states(at: str, op: Op, values: Sequence[Value], columns: int, heads: int) -> None:
+    """Check the state of keys or of values, and of codes the state of their scales."""
+    state, *scales = values
+    integers = op.code in (OpCode.APPEND_CACHE_INT8, OpCode.ATTEND_INT8)
+    dtypes = (Dtype.S8,) if integers else (Dtype.F32, Dtype.F16)
+    fits = state.role == Role.STATE and state.dtype in dtypes
+    wanted = " or ".join(dtype.name.lower() for dtype in dtypes)
+    require(19, fits, f"{at}: `{state.name}` is no state of {wanted}")
+    _expect(at, state, state.dtype, columns)
+    for each in scales:
+        require(19, each.role == Role.STATE, f"{at}: `{each.name}` is no state of f32")
+        _expect(at, each, Dtype.F32, heads)
 
 
 def _expect_position(at: str, value: Value) -> None:
@@ -510,11 +529,12 @@ def _check_writers(bitx: Bitx) -> None:
     written: set[int] = set()
     for index, op in enumerate(bitx.ops):
         at = f"op {index} ({op.code.name})"
-        in_place = op.code == OpCode.APPEND_CACHE
-        if in_place:
-            require(22, op.inputs[0] == op.outputs[0], f"{at}: the state is not written in place")
+        in_place = op.code in APPENDS
+        appended = len(op.outputs) if in_place else 0
+        same = op.inputs[:appended] == op.outputs[:appended]
+        require(22, same, f"{at}: the state is not written in place")
         for number, operand in enumerate(op.inputs):
-            if operand.kind == OperandKind.VALUE and not (in_place and number == 0):
+            if operand.kind == OperandKind.VALUE and number >= appended:
                 value = bitx.values[operand.index]
                 there = value.role == Role.INPUT or operand.index in written
                 require(22, there, f"{at}: reads `{value.name}` before it is written")

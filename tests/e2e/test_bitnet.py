@@ -16,13 +16,14 @@ RUNS = [
     ("host", "native", Shape(), []),
     ("host", "native", RAGGED, ["--embedding", "q8", "--kv-cache", "f32"]),
     ("host", "native", Shape(), ["--embedding", "f32", "--context", "30"]),
+    ("host", "native", RAGGED, ["--kv-cache", "int8"]),
     ("arm64", "cortex-a76", RAGGED, []),
-    ("cortex-m4", "mps2-an386", RAGGED, ["--embedding", "q8"]),
+    ("cortex-m4", "mps2-an386", RAGGED, ["--embedding", "q8", "--kv-cache", "int8"]),
     ("host", "native", Shape(), ["--layout", "t5x3"]),
     ("arm64", "cortex-a53", RAGGED, ["--layout", "t5x3"]),
-    ("arm64", "cortex-a76", RAGGED, ["--layout", "t5x3"]),
-    ("armv7", "cortex-a7", RAGGED, ["--layout", "t5x3"]),
-    ("cortex-m55", "mps3-an547", RAGGED, ["--layout", "t5x3"]),
+    ("arm64", "cortex-a76", RAGGED, ["--layout", "t5x3", "--kv-cache", "int8"]),
+    ("armv7", "cortex-a7", RAGGED, ["--layout", "t5x3", "--kv-cache", "int8"]),
+    ("cortex-m55", "mps3-an547", RAGGED, ["--layout", "t5x3", "--kv-cache", "int8"]),
     ("arm64-v8.0", "cortex-a53", WIDE, []),
     ("cortex-m4", "mps2-an386", WIDE, ["--layout", "p16"]),
 ]
@@ -54,4 +55,4 @@ def test_every_op_output_is_equal_and_the_text_is_the_same_everywhere(
     here = said("run", bundle, PROMPT, "-n", 6).stdout
     there = said("run", bundle, PROMPT, "-n", 6, "--core", core).stdout
     assert here == there
-    assert here.startswith(PROMPT.replace(",", " ,"))
+    assert here.startswith(PROMPT)

@@ -17,6 +17,7 @@ from tests.formats.tiny_bitx import (
     CALL,
     CONTEXT,
     DATA,
+    F16,
     F32,
     FIXED,
     HEADER_BYTES,
@@ -243,7 +244,7 @@ def facts_section_is_missing(rows: Sections) -> None:
 
 @in_sections(5, UNSUPPORTED)
 def section_of_a_later_version(rows: Sections) -> None:
-    rows.append(Row(14, b"new", 3))
+    rows.append(Row(15, b"new", 3))
 
 
 @in_sections(5, UNSUPPORTED)
@@ -729,8 +730,8 @@ def op_code_is_0(model: Bitx) -> None:
 
 
 @in_model(17, UNSUPPORTED)
-def op_code_is_29(model: Bitx) -> None:
-    model.ops[5].code = 29
+def op_code_is_31(model: Bitx) -> None:
+    model.ops[5].code = 31
 
 
 @in_model(17)
@@ -1280,7 +1281,7 @@ def value_is_read_before_it_is_made(model: Bitx) -> None:
 
 @in_model(22)
 def value_is_made_twice(model: Bitx) -> None:
-    model.set_operand(model.op("Add", 1), 2, VALUE, "x1")
+    model.set_operand(model.op("Add", 2), 2, VALUE, "x1")
 
 
 @in_model(22)
@@ -1295,6 +1296,82 @@ def op_that_does_not_append_writes_a_state(model: Bitx) -> None:
     model.value("key.rope").dtype, model.value("key.rope").slot = F32, len(model.values) - 1
     model.value("key.rope").fused_slot = len(model.values) - 1
     assert state.columns == model.value("key.rope").columns
+
+
+@in_model(19)
+def codes_of_the_cache_are_halves(model: Bitx) -> None:
+    model.value("keys.codes").dtype = F16
+
+
+@in_model(19)
+def codes_have_too_many_scales(model: Bitx) -> None:
+    model.value("values.scales").columns += 1
+
+
+@in_model(19)
+def scales_of_codes_are_halves(model: Bitx) -> None:
+    model.value("keys.scales").dtype = F16
+
+
+@in_model(19)
+def codes_are_attended_to_without_scales(model: Bitx) -> None:
+    model.set_operand(model.op("Attend"), 1, VALUE, "keys.codes")
+
+
+@in_model(19)
+def halves_are_attended_to_as_codes(model: Bitx) -> None:
+    model.set_operand(model.op("AttendInt8"), 3, VALUE, "values")
+
+
+@in_model(19)
+def codes_stand_where_their_scales_belong(model: Bitx) -> None:
+    model.set_operand(model.op("AttendInt8"), 2, VALUE, "keys.codes")
+
+
+@in_model(19)
+def scales_are_no_state(model: Bitx) -> None:
+    model.set_operand(model.op("AttendInt8"), 4, VALUE, "attention.scale")
+
+
+@in_model(19)
+def codes_are_for_more_heads_than_there_are_scales(model: Bitx) -> None:
+    model.op("AttendInt8").attributes[1] += 1
+
+
+@in_model(19)
+def floats_are_appended_to_codes(model: Bitx) -> None:
+    for operand in (0, 2):
+        model.set_operand(model.op("AppendCache"), operand, VALUE, "keys.codes")
+
+
+@in_model(19)
+def heads_of_codes_are_0(model: Bitx) -> None:
+    model.op("AppendCacheInt8").attributes[0] = 0
+
+
+@in_model(19)  # and rule 22: the op's own demands are looked at first
+def append_writes_the_scales_of_another_state(model: Bitx) -> None:
+    model.set_operand(model.op("AppendCacheInt8"), 4, VALUE, "values.scales")
+    model.set_operand(model.op("AppendCacheInt8", 1), 4, VALUE, "keys.scales")
+
+
+@in_model(22)
+def codes_are_appended_to_twice(model: Bitx) -> None:
+    second = model.op("AppendCacheInt8", 1)
+    for operand, name in ((0, "codes"), (1, "scales"), (3, "codes"), (4, "scales")):
+        model.set_operand(second, operand, VALUE, f"keys.{name}")
+
+
+@in_model(22)
+def scales_have_two_writers(model: Bitx) -> None:
+    second = model.op("AppendCacheInt8", 1)
+    for operand in (1, 4):
+        model.set_operand(second, operand, VALUE, "keys.scales")
+
+
+@in_model(22)
+def codes_are_read_before_they_are_appended_to(model: Bitx) -> None:
+    put_behind(model, model.op("AppendCacheInt8", 1), model.op("AttendInt8"))
 
 
 @in_model(22)
@@ -1319,9 +1396,13 @@ def value_is_made_by_no_op(model: Bitx) -> None:
 
 @in_model(22)
 def cache_is_read_before_it_is_appended_to(model: Bitx) -> None:
-    append, attend = model.op("AppendCache", 1), model.op("Attend")
-    ops = [op for op in model.ops if op is not append]
-    ops.insert(ops.index(attend) + 1, append)
+    put_behind(model, model.op("AppendCache", 1), model.op("Attend"))
+
+
+def put_behind(model: Bitx, moved: tiny.Op, later: tiny.Op) -> None:
+    """Move an op behind a later one."""
+    ops = [op for op in model.ops if op is not moved]
+    ops.insert(ops.index(later) + 1, moved)
     operands = [model.operands[op.first : op.first + op.inputs + op.outputs] for op in ops]
     model.ops, model.operands = ops, [operand for each in operands for operand in each]
     for op, above in zip(ops, range(len(ops)), strict=True):
@@ -1530,11 +1611,14 @@ def test_a_sound_file_opens_and_runs(check: Check) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "stop", "expected"),
-    [(12, 3, (OK, 0, 0)), (11, 3, (FORMAT, 26, 0)), (12, tiny.VOCABULARY, (FORMAT, 27, 0))],
-)
+    ("tokens", "stop", "temperature", "expected"),
+    [
+        (12, 3, 1.0, (OK, 0, 0)), (11, 3, 1.0, (FORMAT, 26, 0)),
+        (12, tiny.VOCABULARY, 1.0, (FORMAT, 27, 0)), (12, 3, 0.0, (FORMAT, 28, 0)),
+    ],
+)  # fmt: skip
 def test_tables_of_text_are_checked(
-    check: Check, tokens: int, stop: int, expected: tuple[int, ...]
+    check: Check, tokens: int, stop: int, temperature: float, expected: tuple[int, ...]
 ) -> None:
     tokenizer = tiny_tables.character_tables()
     tokenizer.header = {3: tokens}
@@ -1542,7 +1626,8 @@ def test_tables_of_text_are_checked(
     model = tiny.tiny()
     for ident, section in ((9, tokenizer.write()), (10, chat)):
         model.extra.append(Row(ident, section, len(section)))
-    model.extra.append(Row(11, bytes(64), 1))
+    generation = struct.pack("<IfIfffff32x", 1, temperature, 5, 1.0, 0.0, 1.0, 0.0, 0.0)
+    model.extra.append(Row(11, generation, 1))
     (said,) = check([model.write()])
     assert said.opened == (OK, 0), said
     assert said.of("hashes") == (OK, 0, 0)

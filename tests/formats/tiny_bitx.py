@@ -35,7 +35,7 @@ CODES = {
     "Embed": 1, "RmsNorm": 2, "QuantizeRows": 3, "TernaryMatMul": 4, "DenseMatMul": 5,
     "Rescale": 6, "Rope": 7, "AppendCache": 8, "Attend": 9, "Relu": 10, "Add": 11, "Mul": 12,
     "Silu": 13, "QuantizeRowsInt4": 14, "QuantizeRowsInt16": 15, "QuantizeGroups": 16,
-    "GroupMatMul": 17, "GroupEmbed": 18,
+    "GroupMatMul": 17, "GroupEmbed": 18, "AppendCacheInt8": 19, "AttendInt8": 20,
 }  # fmt: skip
 FUSIONS = {
     ("RmsNorm", "QuantizeRows"): 1,
@@ -328,6 +328,7 @@ class Builder:
         sin = self.floats("sin", np.sin(angles))
         keys = self.value("keys", F16, KV_HEADS * SIZE, CONTEXT, role=STATE)
         values = self.value("values", F16, KV_HEADS * SIZE, CONTEXT, role=STATE)
+        codes = self.coded_states()
 
         x = self.op("Embed", [tokens, table, scales], "x0", WIDTH)
         q = self.quantized(x, "attention", WIDTH)
@@ -336,6 +337,8 @@ class Builder:
         key = self.op("Rope", [key, cos, sin], "key.rope", 8, attributes=[KV_HEADS])
         self.add("AppendCache", [keys, key], [keys], [KV_HEADS])
         self.add("AppendCache", [values, value], [values], [KV_HEADS])
+        self.add("AppendCacheInt8", [*codes[:2], key], codes[:2], [KV_HEADS])
+        self.add("AppendCacheInt8", [*codes[2:], value], codes[2:], [KV_HEADS])
 
         self.rows = KEPT  # the caches are full: from here on, only what the logits need
         query = self.linear(q, "query", WIDTH, WIDTH)
@@ -344,6 +347,11 @@ class Builder:
             "Attend", [query, keys, values], "mixed", WIDTH,
             attributes=[HEADS, KV_HEADS, float_bits(SIZE**-0.5)],
         )  # fmt: skip
+        again = self.op(
+            "AttendInt8", [query, *codes], "mixed.codes", WIDTH,
+            attributes=[HEADS, KV_HEADS, float_bits(SIZE**-0.5)],
+        )  # fmt: skip
+        mixed = self.op("Add", [mixed, again], "mixed.both", WIDTH)
         mixed = self.linear(self.quantized(mixed, "sub", WIDTH), "out", WIDTH, WIDTH)
         x = self.op("Add", [x, mixed], "x1", WIDTH)
 
@@ -368,6 +376,14 @@ class Builder:
         outputs = sum(op.outputs for op in file.ops)
         file.self_test = SelfTest([1, 7, 3, 40], [5, 5, 5], outputs, outputs)
         return file
+
+    def coded_states(self) -> list[tuple[int, int]]:
+        """Return states for int8 codes of keys and of values, each with that of its scales."""
+        return [
+            self.value(f"{name}.{part}", dtype, columns, CONTEXT, role=STATE)
+            for name in ("keys", "values")
+            for part, dtype, columns in (("codes", S8, KV_HEADS * SIZE), ("scales", F32, KV_HEADS))
+        ]
 
     def finer(self, x: tuple[int, int], tokens: tuple[int, int]) -> tuple[int, int]:
         """Add what one-scale-per-token models do without: other codes, groups, other layouts."""

@@ -26,6 +26,8 @@ TRIT_BYTES = np.array(
     [b for b in range(256) if all(b >> shift & 3 != 3 for shift in (0, 2, 4, 6))], np.uint8
 )
 Q1_0_BLOCK, Q1_0_BYTES = 128, 18
+QWEN3_BEHIND, QWEN3_SPECIAL = 293, 26
+NORMAL, CONTROL, UNUSED = 1, 3, 5
 
 Size = TypeVar("Size")
 Content = Literal["trits", "bfloat16", "ones", "signs", "divisor", "factor"]
@@ -102,7 +104,7 @@ TOYS = {
     ),
     "bonsai-8b": dataclasses.replace(
         MODELS["bonsai-8b"], hidden=256, inner=640, layers=2, heads=4, kv_heads=1, head_size=64,
-        vocabulary=300, context=64,
+        vocabulary=600, context=64,
     ),
 }  # fmt: skip
 
@@ -257,20 +259,25 @@ def _write_json(path: Path, said: object) -> None:
     path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_tokenizer(path: Path, vocabulary: int) -> None:
-    """Write a byte-level BPE of this size: the last 256 tokens are special, the others merges."""
+def _byte_level(count: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return so many tokens in GPT-2's alphabet, bytes first, and the merges that give the rest."""
     letters = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 324))]
-    letters = letters[: max(1, min(256, vocabulary - 256))]
-    tokens, merges = list(letters), []
+    tokens, merges = letters[:count], []
     known = set(tokens)
     first = second = 0
-    while len(tokens) < vocabulary - 256:
+    while len(tokens) < count:
         left, right = tokens[first], tokens[second]
         first, second = (first, second + 1) if second < first else (first + 1, 0)
         if left + right not in known:
             known.add(left + right)
             tokens.append(left + right)
-            merges.append([left, right])
+            merges.append((left, right))
+    return tokens, merges
+
+
+def _write_tokenizer(path: Path, vocabulary: int) -> None:
+    """Write a byte-level BPE of this size: the last 256 tokens are special, the others merges."""
+    tokens, merges = _byte_level(max(1, vocabulary - 256))
     special = [f"<|special_{number}|>" for number in range(vocabulary - len(tokens))]
     numbers = {token: number for number, token in enumerate([*tokens, *special])}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
@@ -322,10 +329,24 @@ def _gguf_facts(model: Model) -> Mapping[str, Any]:
     return {
         "general.architecture": "qwen3", "general.name": model.name,
         **{f"qwen3.{key}": value for key, value in facts.items()},
+        **_gguf_tokenizer(model.vocabulary),
+    }  # fmt: skip
+
+
+def _gguf_tokenizer(vocabulary: int) -> dict[str, Any]:
+    """Return a tokenizer as Qwen3's is: its last 293 tokens are 26 special ones and padding."""
+    tokens, merges = _byte_level(vocabulary - QWEN3_BEHIND)
+    special = [f"<|special_{number}|>" for number in range(QWEN3_SPECIAL)]
+    padding = [f"[PAD{number}]" for number in range(len(tokens) + len(special), vocabulary)]
+    kinds = {NORMAL: tokens, CONTROL: special, UNUSED: padding}
+    return {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2",
-        "tokenizer.ggml.tokens": [f"token{number}" for number in range(model.vocabulary)],
-        "tokenizer.ggml.bos_token_id": model.vocabulary - 293,
-        "tokenizer.ggml.eos_token_id": model.vocabulary - 291,
+        "tokenizer.ggml.tokens": [token for each in kinds.values() for token in each],
+        "tokenizer.ggml.token_type": [kind for kind, each in kinds.items() for _ in each],
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
+        "tokenizer.ggml.add_bos_token": False,
+        "tokenizer.ggml.bos_token_id": len(tokens),
+        "tokenizer.ggml.eos_token_id": len(tokens) + 2,
     }  # fmt: skip
 
 

@@ -13,12 +13,18 @@ from click.testing import CliRunner
 from tests.full_size.generate import MODELS, TOYS, generate
 from tests.full_size.measure import main, measure, size_of
 
+from bitexport.emit.bitx import TOKENIZER
 from bitexport.emit.manifest import Bundle
+from bitexport.errors import CheckpointError
 from bitexport.layouts import b1r, p2r
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.package.self_test import PROMPT
+from bitexport.package.text import EVERY_TEXT, WantedText
 from bitexport.targets import find_target
 from bitexport_ref.bitx import open_bitx, self_test, tensor_bytes
+from bitexport_ref.text.tables import read_tables
+from bitexport_ref.text.tokenizer import Tokenizer
 
 GENERATED = {"2b4t": "safetensors", "llama3-8b": "sharded", "bonsai-8b": "gguf"}
 FAMILIES = {"2b4t": "bitnet", "llama3-8b": "llama", "bonsai-8b": "qwen3"}
@@ -40,9 +46,13 @@ def checkpoint(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Return a bundle, source only; only to be read."""
     output = tmp_path_factory.mktemp("toy") / "bundle"
-    return build_bundle(
-        checkpoint, find_target("host"), Options(), output, Wanted(compile_library=False)
-    )  # fmt: skip
+    return build(checkpoint, output)
+
+
+def build(checkpoint: Path, output: Path, text: WantedText = EVERY_TEXT) -> Bundle:
+    """Build a bundle, source only."""
+    wanted = Wanted(compile_library=False, text=text)
+    return build_bundle(checkpoint, find_target("host"), Options(), output, wanted)
 
 
 def test_every_layout_of_the_issue_is_generated(name: str, bundle: Bundle) -> None:
@@ -107,16 +117,32 @@ def test_nothing_is_stored_twice(name: str, bundle: Bundle) -> None:
     assert holders == ["model.bitx"]
 
 
-def test_without_a_tokenizer_the_prompt_is_made_of_fixed_tokens(name: str, bundle: Bundle) -> None:
-    """BOS, then 7919 i modulo the vocabulary: a GGUF need not have a tokenizer.json beside it."""
-    tested = self_test(open_bitx(bundle.data))
+def test_the_prompt_is_text_in_the_tokens_of_the_model(name: str, bundle: Bundle) -> None:
+    """Whether they are those of a tokenizer.json beside the weights or of a GGUF's metadata."""
+    bitx = open_bitx(bundle.data)
+    tested = self_test(bitx)
+    section = next(each for each in bitx.sections if each.id == TOKENIZER)
+    table = bytes(bitx.blob[section.offset : section.end])
+    tokenizer = Tokenizer(read_tables(table, TOYS[name].vocabulary))
     assert tested is not None
-    has_tokenizer = (bundle.path / "tokenizer.json").is_file()
-    assert has_tokenizer == (GENERATED[name] != "gguf")
-    vocabulary = TOYS[name].vocabulary
-    bos = bundle.manifest["model"]["bos"]
-    fixed = (bos, *(7919 * i % vocabulary for i in range(1, 9)))
-    assert (tested.prompt == fixed) == (not has_tokenizer)
+    assert len(tested.prompt) > 1
+    assert tested.prompt == tuple(tokenizer.encode(PROMPT)[: len(tested.prompt)])
+    assert (bundle.path / "tokenizer.json").is_file() == (GENERATED[name] != "gguf")
+
+
+def test_a_gguf_without_merges_is_refused_and_built_without_text(tmp_path: Path) -> None:
+    """The prompt is then BOS, and 7919 i modulo the vocabulary."""
+    path = generate(TOYS["bonsai-8b"], tmp_path / "toy")
+    path.write_bytes(path.read_bytes().replace(b"tokenizer.ggml.merges", b"tokenizer.ggml.merged"))
+    with pytest.raises(CheckpointError, match=r"has no `tokenizer\.ggml\.merges`") as refused:
+        build(path, tmp_path / "refused")
+    assert "--text none" in str(refused.value.hint)
+    assert not (tmp_path / "refused").exists()
+    bundle = build(path, tmp_path / "built", text=WantedText(depth="none"))
+    tested = self_test(open_bitx(bundle.data))
+    vocabulary = TOYS["bonsai-8b"].vocabulary
+    assert tested is not None
+    assert tested.prompt == (vocabulary - 293, *(7919 * i % vocabulary for i in range(1, 9)))
 
 
 def test_the_packed_part_of_2b4t_is_below_half_a_gigabyte() -> None:

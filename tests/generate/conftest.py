@@ -81,11 +81,15 @@ def read(bundle: Bundle) -> Reference:
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Return a bundle of a tiny random model with a chat template, for this machine."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return build_tiny(tmp_path_factory.mktemp("tiny"), Options())
+
+
+def build_tiny(folder: Path, options: Options) -> Bundle:
+    """Build the tiny random model for this machine."""
     checkpoint = write_checkpoint(folder / "model").path
     settings = json.dumps({"chat_template": TEMPLATE})
     (checkpoint / "tokenizer_config.json").write_text(settings, encoding="utf-8")
-    return build_bundle(checkpoint, find_target("host"), Options(), folder / "out")
+    return build_bundle(checkpoint, find_target("host"), options, folder / "out")
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +103,19 @@ def tiny_model(tiny_bundle: Bundle) -> Iterator[HostModel]:
 def tiny_reference(tiny_bundle: Bundle) -> Reference:
     """Return the tiny model as the reference reads it."""
     return read(tiny_bundle)
+
+
+@pytest.fixture(scope="session")
+def coded_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Return the tiny model with a KV cache of int8."""
+    return build_tiny(tmp_path_factory.mktemp("coded"), Options(cache="int8"))
+
+
+@pytest.fixture(scope="session")
+def coded_model(coded_bundle: Bundle) -> Iterator[HostModel]:
+    """Return the tiny model with a KV cache of int8, opened."""
+    with open_model(coded_bundle.path) as model:
+        yield model
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,16 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.generate.conftest import Reference
+from tests.generate.conftest import Reference, read
 from tests.tiny_checkpoint import PROMPT
 
+from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError, TextError
 from bitexport.runtime import Answer, Chosen, End, Ended, HostModel, HostSession, Prefill, Sampler
 from bitexport.runtime import library as c
 from bitexport_ref.sampler import Sampler as ReferenceSampler
 from bitexport_ref.sampler import drafted, kept_by_shift
 
-OK, ARGUMENT, ARENA, FULL, TOKEN = 0, -1, -8, -9, -10
+OK, ARGUMENT, FORMAT, UNSUPPORTED, ARENA, FULL, TOKEN = 0, -1, -5, -7, -8, -9, -10
 END = 3
 WARM = Sampler(temperature=1.5, seed=7)
 SAMPLERS = {
@@ -74,6 +76,17 @@ def test_an_answer_is_the_references_whatever_the_draft_the_chunk_and_the_thread
         assert session.tokens == expected[0]
         assert "".join(event.text for event in events) == expected[1]
         assert ended(events).why.name.lower() == expected[2].why
+
+
+def test_an_answer_with_a_cache_of_int8_is_the_references(
+    coded_model: HostModel, coded_bundle: Bundle
+) -> None:
+    given = coded_model.encode(PROMPT)
+    expected, _, _ = read(coded_bundle).answer(given, as_reference(WARM), 40)
+    for draft, chunk, threads in ((0, 16, 1), (4, 3, 2)):
+        session = begun(coded_model, draft=draft, chunk=chunk, threads=threads)
+        list(session.answer(WARM, Answer(most_tokens=40, draft=draft, continues=True)))
+        assert session.tokens == expected
 
 
 def test_a_draft_takes_fewer_steps(tiny_model: HostModel) -> None:
@@ -197,6 +210,15 @@ def test_a_full_context_ends_an_answer(tiny_model: HostModel) -> None:
 def test_a_full_context_is_shifted_as_if_the_kept_tokens_had_been_all(
     keep: int, tiny_model: HostModel
 ) -> None:
+    check_shift(tiny_model, keep)
+
+
+def test_a_cache_of_int8_is_shifted_as_well(coded_model: HostModel) -> None:
+    check_shift(coded_model, 4)
+
+
+def check_shift(tiny_model: HostModel, keep: int) -> None:
+    """Compare a session that shifts with sessions that begin with what is kept."""
     session = begun(tiny_model, context=20)
     answer = Answer(ignore_ends=True, keep=keep, most_tokens=30)
     events = list(session.answer(WARM, answer))
@@ -227,7 +249,7 @@ def test_a_mask_or_biases_that_leave_no_token_end_an_answer_with_an_error(
         before = session.tokens
         events = list(session.answer(Sampler(bias=nothing), Answer(draft=draft)))
         end = ended(events)
-        assert (end.why, end.status) == (End.ERROR, "no token is left to choose")
+        assert (end.why, end.status) == (End.ERROR, "no token is left")
         assert session.tokens == before
         events = list(session.answer(Sampler(bias={9999: 1.0})))
         assert ended(events).status == "token outside the vocabulary"
@@ -331,11 +353,19 @@ def test_answers_that_cannot_begin_are_refused(tiny_model: HostModel) -> None:
     with pytest.raises(TextError, match="cannot begin: bad argument"):
         session.answer(WARM)  # nothing was given
     session.give([3])
-    for answer in (
-        Answer(draft=5), Answer(draft=9), Answer(most_tokens=0), Answer(stop=[""]),
-        Answer(stop=["x" * 129]), Answer(stop_tokens=[1] * 9), Answer(stop=["\udcff"]),
+    for answer, says in (
+        (Answer(draft=5), "cannot begin: bad argument"),
+        (Answer(stop_tokens=[1] * 9), "cannot begin: bad argument"),
+        (Answer(draft=9), "draft 9 is not allowed"), (Answer(draft=-1), "draft -1 is not allowed"),
+        (Answer(most_tokens=0), "most_tokens 0 is not allowed"),
+        (Answer(most_tokens=1 << 32), "most_tokens 4294967296 is not allowed"),
+        (Answer(keep=1 << 32), "keep 4294967296 is not allowed"),
+        (Answer(keep=-1), "keep -1 is not allowed"),
+        (Answer(stop=[""]), "'' is no stop string"),
+        (Answer(stop=["x" * 129]), "is no stop string"),
+        (Answer(stop=["\udcff"]), "is no stop string"),
     ):  # fmt: skip
-        with pytest.raises(TextError, match="cannot begin: bad argument"):
+        with pytest.raises(TextError, match=says):
             session.answer(WARM, answer)
     for sampler in (
         Sampler(temperature=float("nan")), Sampler(top_k=0), Sampler(top_k=1 << 32),
@@ -424,10 +454,12 @@ def middles(model: HostModel) -> list[Callable[[], HostSession]]:
     return [model.session, lambda: begun(model), at_length, at_stop, cancelled]
 
 
-def test_copies_continue_as_the_original_does(tiny_model: HostModel) -> None:
-    for make in middles(tiny_model):
+@pytest.mark.parametrize("cache", ["tiny", "coded"])
+def test_copies_continue_as_the_original_does(cache: str, request: pytest.FixtureRequest) -> None:
+    model: HostModel = request.getfixturevalue(f"{cache}_model")
+    for make in middles(model):
         session = make()
-        fork, restored = session.fork(), tiny_model.session(chunk=5, threads=2, context=40)
+        fork, restored = session.fork(), model.session(chunk=5, threads=2, context=40)
         restored.give([5, 6])
         restored.restore(session.save())
         assert session.save() == fork.save() == restored.save()
@@ -463,13 +495,57 @@ def test_every_byte_of_a_saved_session_is_checked_and_a_refusal_changes_nothing(
     assert other.save() == sound
 
 
+def test_without_a_sound_section_of_the_arithmetic_nothing_is_saved_or_restored(
+    tiny_model: HostModel,
+) -> None:
+    session = begun(tiny_model)
+    loaded, generator = raw(session)
+    saved, room = session.save(), np.empty(1 << 16, np.uint8)
+    section = tiny_model.model.arithmetic
+    newer = ctypes.create_string_buffer(struct.pack("<I32x", 2))
+    before = section.records, section.bytes
+    for records, size, status in (
+        (None, 0, ARGUMENT), (before[0], 35, FORMAT), (before[0], 37, FORMAT),
+        (ctypes.addressof(newer), 36, UNSUPPORTED),
+    ):  # fmt: skip
+        section.records, section.bytes = records, size
+        try:
+            assert loaded.bitx_generator_save_size(generator) == 0
+            assert loaded.bitx_generator_save(generator, room.ctypes.data, room.size) == status
+            assert loaded.bitx_generator_restore(generator, saved, len(saved)) == status
+        finally:
+            section.records, section.bytes = before
+    assert session.save() == saved
+
+
+def test_a_saved_session_has_the_codes_and_their_scales(
+    tiny_model: HostModel, coded_model: HostModel
+) -> None:
+    model, session = coded_model.bundle.manifest["model"], begun(coded_model)
+    list(session.answer(WARM, Answer(most_tokens=2, ignore_ends=True)))
+    codes = session.save()
+    heads, size, layers = (model[key] for key in ("kv_heads", "head_size", "layers"))
+    positions = int.from_bytes(codes[48:52], "little")
+    assert int.from_bytes(codes[12:16], "little") == 4 * layers
+    assert positions == position_of(session) > 0
+
+    def aligned(size: int) -> int:
+        return -(-size // 64) * 64
+
+    tokens = aligned(64 + 4 * (positions + int.from_bytes(codes[52:56], "little")))
+    states = aligned(positions * heads * size) + aligned(4 * positions * heads)
+    assert len(codes) == tokens + 2 * layers * states + 32
+    with pytest.raises(BundleError, match="cannot be restored"):
+        tiny_model.session().restore(codes)
+
+
 def test_a_session_restored_where_the_context_is_too_small_is_refused(
     tiny_model: HostModel,
 ) -> None:
     session = begun(tiny_model)
     list(session.answer(WARM, Answer(most_tokens=20, ignore_ends=True)))
     small = tiny_model.session(context=20)
-    with pytest.raises(BundleError, match="context full"):
+    with pytest.raises(BundleError, match="more tokens than the context has room for"):
         small.restore(session.save())
     loaded, generator = raw(small)
     assert loaded.bitx_generator_fork(generator, raw(session)[1]) == FULL

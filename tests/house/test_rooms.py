@@ -12,8 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def listed() -> set[str]:
     """Return the ops that ops.def gives a number."""
-    names = ("ops.def", "network_ops.def")
-    text = "".join((runtime_root() / "ops" / name).read_text(encoding="utf-8") for name in names)
+    text = (runtime_root() / "ops" / "ops.def").read_text(encoding="utf-8")
     return set(re.findall(r"^BITX_OP\(\d+, \w+, (\w+),", text, re.MULTILINE))
 
 

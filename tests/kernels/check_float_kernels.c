@@ -54,6 +54,16 @@ static uint16_t half_bits(uint32_t word, size_t i, char pattern)
     return (uint16_t)(word & 0xbfff);
 }
 
+static int8_t code(uint32_t word, char pattern)
+{
+    switch (pattern) {
+    case 't': return (int8_t)(word % 3) - 1;
+    case 'z': return 0;
+    case 'h': return word & 1 ? 127 : -128;
+    default:  return (int8_t)(word & 0xff);
+    }
+}
+
 static void report(bitx_isa isa, const char *kernel, size_t n, size_t k, const char *pattern,
                    const float *y, size_t count, const buffers *b)
 {
@@ -90,7 +100,8 @@ typedef struct operands {
 
 static operands prepare(buffers *b, size_t n, size_t k, int is_gevm, const char *kind, char pattern)
 {
-    const size_t bytes = kind[0] == 'f' && kind[1] == '3' ? 4 : 2, of_x = is_gevm ? n : k;
+    const size_t bytes = kind[0] == 's' ? 1 : kind[0] == 'f' && kind[1] == '3' ? 4 : 2;
+    const size_t of_x = is_gevm ? n : k;
     operands o = {.count = is_gevm ? k : n, .stride = (k + SPACE) * bytes};
     uint32_t state = 7;
 
@@ -103,7 +114,9 @@ static operands prepare(buffers *b, size_t n, size_t k, int is_gevm, const char 
         for (size_t i = 0; i < k; i++) {
             const uint32_t word = next_word(&state);
             const size_t at = row * (k + SPACE) + i;
-            if (bytes == 4)
+            if (bytes == 1)
+                ((int8_t *)o.w)[at] = code(word, pattern);
+            else if (bytes == 4)
                 ((float *)o.w)[at] = bitx_float(float_bits(word, row * k + i, pattern));
             else if (kind[0] == 'f')
                 ((uint16_t *)o.w)[at] = half_bits(word, row * k + i, pattern);
@@ -136,6 +149,12 @@ static void check_products(bitx_isa isa, buffers *b, size_t n, size_t k, const c
     o = prepare(b, n, k, 1, "f16", pattern[0]);
     kernels.gevm_f32_f32_f16(o.y, o.x, o.w, n, k, o.stride);
     report(isa, "gevm_f32_f32_f16", n, k, pattern, o.y, o.count, b);
+    o = prepare(b, n, k, 0, "s8", pattern[0]);
+    kernels.gemv_f32_f32_s8(o.y, o.x, o.w, n, k, o.stride);
+    report(isa, "gemv_f32_f32_s8", n, k, pattern, o.y, o.count, b);
+    o = prepare(b, n, k, 1, "s8", pattern[0]);
+    kernels.gevm_f32_f32_s8(o.y, o.x, o.w, n, k, o.stride);
+    report(isa, "gevm_f32_f32_s8", n, k, pattern, o.y, o.count, b);
 }
 
 /* Scores may be -infinity, but not all, and no higher. */

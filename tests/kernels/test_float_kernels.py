@@ -72,14 +72,14 @@ def expected() -> Mapping[Case, str]:
 
 
 def products(n: int, k: int, pattern: str) -> dict[str, F32]:
-    """Return the five products of check_products() in check_float_kernels.c."""
+    """Return the products of check_products() in check_float_kernels.c."""
     results = {}
-    for kind in ("f32", "f16", "bf16"):
+    for kind in ("f32", "f16", "bf16", "s8"):
         x, w = operands(n, k, k, kind, pattern)
         with np.errstate(over="ignore", invalid="ignore"):
             sums = [numerics.lane_sum(x * row) for row in w]
         results[f"gemv_f32_f32_{kind}"] = np.array(sums, np.float32)
-    for kind in ("f32", "f16"):
+    for kind in ("f32", "f16", "s8"):
         x, w = operands(n, k, n, kind, pattern)
         y = np.zeros(k, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -95,6 +95,8 @@ def operands(n: int, k: int, of_x: int, kind: str, pattern: str) -> tuple[F32, F
     x = floats_of(words[:of_x], "huge" if pattern == "huge" else "plain")
     if kind == "f16":
         w = halves_of(words[of_x:], pattern).astype(np.float32)
+    elif kind == "s8":
+        w = codes_of(words[of_x:], pattern).astype(np.float32)
     else:
         w = floats_of(words[of_x:], pattern)
     if kind == "bf16":
@@ -141,6 +143,16 @@ def halves_of(words: U32, pattern: str) -> NDArray[np.float16]:
         ),
     }
     return bits[pattern].view(np.float16)
+
+
+def codes_of(words: U32, pattern: str) -> NDArray[np.int8]:
+    """Return code() of check_float_kernels.c for each word."""
+    bits = {
+        "tiny": (words % np.uint32(3)).astype(np.int8) - np.int8(1),
+        "zero": np.zeros(words.size, np.int8),
+        "huge": np.where(words & np.uint32(1), 127, -128).astype(np.int8),
+    }
+    return bits.get(pattern, words.astype(np.uint8).view(np.int8))
 
 
 def are_infinite(count: int) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from bitexport.toolchain.programs import find_program, run_tool
 HERE = Path(__file__).parent.resolve()
 CORES = [(target, core) for target in load_targets().values() for core in target.cores]
 TEXT = Path("src/text")
+CORE = ("src/sha256.c", "src/floats.c", "src/generate/sample.c")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 Replay = Callable[[Sequence[bytes]], list[str]]
@@ -89,7 +90,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         command = [
             *(find_program(host.compiler, host), *library_flags(host, runtime_root())),
             *("-DFUZZ_ALONE", "-Werror", "-O1", *SANITIZERS),
-            *(f"-I{KERNELS}", f"-I{PROGRAMS}", *map(str, core), "src/sha256.c", *map(str, own)),
+            *(f"-I{KERNELS}", f"-I{PROGRAMS}", *map(str, core), *CORE, *map(str, own)),
             *("-o", str(folder / name)),
         ]
         run_tool(command, folder=runtime_root(), doing=f"building {name}")

@@ -186,7 +186,7 @@ def words_of_template(at: int, number: int) -> bytes:
 @pytest.mark.parametrize(
     "section",
     [
-        b"", words_of_template(0, 2), words_of_template(1, 2), words_of_template(3, 2),
+        b"", words_of_template(0, 2), words_of_template(1, 256), words_of_template(3, 1 << 31),
         words_of_template(4, 9), words_of_template(7, 1), words_of_template(48, 9999),
         words_of_template(49, 7), words_of_template(10, 1 << 31), words_of_template(11, NONE - 1),
         chat_section({(0, 1): b"\xff"}), chat_section({(0, 1): b"<s>"}) + b"x",

@@ -330,10 +330,13 @@ def vectors_of_conversations() -> list[Vector]:
         (user, ASSISTANT): b"\nA:", (user, generate): b"\nA:", (assistant, USER): b"</s>U:",
         (assistant, stop): b"</s>", (start, generate): b"",
     }  # fmt: skip
-    template = cases.chat(chat_section(segments, strip=(0, 1, 0), stops=[3]))
+
+    def template_of(strip: int) -> bytes:
+        return cases.chat(chat_section(segments, strip=(0, strip, 0), stops=[3]))
+
     return [
         use(byte_tables()),
-        (template, "chat 0"),
+        (template_of(0xFF), "chat 0"),
         (messages([]), "text 0 0"),
         (messages([(USER, b"hi")]), joined(b"<s>U:hi\nA:", [(5, 7)])),
         (
@@ -342,6 +345,15 @@ def vectors_of_conversations() -> list[Vector]:
             joined(b"<s>[ s ]U:x\nA: y </s>", [(4, 7), (10, 11), (14, 17)]),
         ),
         (messages([(USER, b" \n")]), joined(b"<s>U:\nA:")),
+        (template_of(0xF7), "chat 0"),
+        (  # behind start both ends are stripped, behind system the left alone
+            messages([(SYSTEM, b" s"), (USER, " \u3000x ".encode())]),
+            joined(b"<s>[ s]U:x \nA:", [(4, 6), (9, 11)]),
+        ),
+        (template_of(0x80), "chat 0"),
+        (messages([(USER, b" x ")], after=ASSISTANT), joined(b"</s>U: x\nA:", [(6, 8)])),
+        (messages([(USER, b" x ")]), joined(b"<s>U: x \nA:", [(5, 8)])),
+        (template_of(0xF7), "chat 0"),
         (messages([(USER, b"x")], after=ASSISTANT), joined(b"</s>U:x\nA:", [(6, 7)])),
         (messages([(USER, b"x"), (USER, b"y")]), f"text {ROLE} 1"),
         (messages([(USER, b"x")], generate=False), f"text {ROLE} 1"),

@@ -229,7 +229,10 @@ def chat_section(
     strip: tuple[int, int, int] = (0, 0, 0),
     stops: Sequence[int] = (),
 ) -> bytes:
-    """Return section 3.10; segments by row (start, system, …) and column (system, …, stop)."""
+    """Return section 3.10; segments by row (start, system, …) and column (system, …, stop).
+
+    `strip` has for system, user, assistant two bits a row: left, right.
+    """
     places, held = [NONE] * 40, b""
     for (row, column), segment in segments.items():
         at = 2 * (5 * row + column)

@@ -117,12 +117,14 @@ class Wrong:
     sample: str = ""
     """The model that has the op, a folder of samples/families; else the random checkpoint."""
     options: tuple[str, ...] = ()
+    prompt: str = ""
+    """If it is not the file's; of as many tokens."""
 
 
 def assert_named(tree: Tree, bug: Wrong, prompt: str) -> None:
     """Verify a broken tree: the op is named, and a file brings the difference back."""
     assert tree.built.code == 0, tree.built.err
-    done = tree.verify(*bug.equal, bug.core, prompt=prompt)
+    done = tree.verify(*bug.equal, bug.core, prompt=bug.prompt or prompt)
     assert done.code == MISMATCH, done.out + done.err
     for core in bug.equal:
         assert done.report["cores"][core]["passed"]

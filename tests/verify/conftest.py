@@ -18,9 +18,10 @@ from tests.tiny_checkpoint import (
     write_checkpoint,
 )
 from tests.verify.broken_tool import Edit, Tree, copy_tool
+from tokenizers import Tokenizer
 
 SHAPE = Shape(hidden=128, inner=192, layers=2, heads=4, kv_heads=2, vocabulary=96, context=64)
-EVEN, TIES = 11, 12  # the tokens `w0` and `w1`
+SPECIAL = ("\u2581w0", "\u2581w1", "\u2581w2", "\u2581w3")
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +30,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     `w0` is a row of equal numbers, and the first rows of the first matrix are ones: there every
     activation is 127 and every product as large as it can be.  `w1` puts activations on ties of
-    the rounding.  The second half of the vocabulary is the first again: every greedy choice is
-    between equals.
+    the rounding.  `w2` is zeros: every op makes zeros of it, however it rounds.  `w3` shows in
+    which order lanes are added: 2**-24 twice is lost when each is added to 1, and not when they are
+    added to each other first.  The second half of the vocabulary is the first again: every greedy
+    choice is between equals.
     """
     made = write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", SHAPE)
     first = "model.layers.0"
@@ -39,10 +42,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trits = made.trits[f"{first}.self_attn.q_proj"].copy()
     trits[:16] = 1
     replace_tensor(made.path, f"{first}.self_attn.q_proj.weight", packed(trits))
+    tokens = Tokenizer.from_file(str(made.path / "tokenizer.json")).get_vocab()
+    even, ties, zeros, lanes = (tokens[word] for word in SPECIAL)
     table = made.floats["model.embed_tokens.weight"].copy()
-    table[EVEN] = 0.5
-    table[TIES] = (4 * np.arange(SHAPE.hidden) % 200 + 1) / 128
-    table[TIES, 0] = 254 / 128
+    table[even] = 0.5
+    table[ties] = (4 * np.arange(SHAPE.hidden) % 200 + 1) / 128
+    table[ties, 0] = 254 / 128
+    table[[zeros, lanes]] = 0
+    table[lanes, [0, 4, 6]] = 1, 2**-12, 2**-12
     table[48:] = table[:48]
     replace_tensor(made.path, "model.embed_tokens.weight", stored_floats(table, "BF16"))
     return made.path

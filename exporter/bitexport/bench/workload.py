@@ -40,6 +40,7 @@ EMBEDDINGS: Mapping[str, tuple[str, float]] = {
 Q4_GROUP = 32  # columns
 LAYER_STEPS = 19  # of a plan of BitNet, fused
 CACHE_BYTES = 2  # an element of the KV cache, f16
+ATTENDS = (OpCode.ATTEND, OpCode.ATTEND_INT8)
 HEAD_OF_PEERS = 20 / 64
 """Instructions for a weight of another runtime's head; their kernels for 6 and 8 bits, about."""
 
@@ -88,7 +89,7 @@ def bundle_workload(bitx: Bitx, *, target: str, arena_bytes: int) -> Workload:
     works = tuple(_gathered([work for op in bitx.ops for work in _works(bitx, op)]))
     states = [value for value in bitx.values if value.role is Role.STATE]
     attended = sum(
-        2 * bitx.values[op.inputs[0].index].columns for op in bitx.ops if op.code is OpCode.ATTEND
+        2 * bitx.values[op.inputs[0].index].columns for op in bitx.ops if op.code in ATTENDS
     )
     return Workload(
         name=facts.name,
@@ -122,7 +123,7 @@ def _works(bitx: Bitx, op: Op) -> Iterator[Work]:
     )
     columns = sum(bitx.values[output.index].columns for output in op.outputs)
     if op.code not in PRODUCTS:
-        elements = 0 if op.code is OpCode.ATTEND else columns
+        elements = 0 if op.code in ATTENDS else columns
         yield Work(part=REST, kernel=ELEMENT, amount=elements, bytes=read)
         return
     tensor = bitx.tensors[op.inputs[MATRIX].index]

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 import click
 
 from bitexport.checkpoints.checkpoint import CONTAINERS
+from bitexport.evaluate.caches import measure_caches
 from bitexport.evaluate.damage import measure_baseline, measure_damage
 from bitexport.models import families
 from bitexport.models.parts.options import (
@@ -63,7 +64,11 @@ def _precisions(
 @click.option("--precision", multiple=True, metavar="PATTERN=FORM", callback=_precisions,
               help=f"Numbers of float matrices by name, as `lm_head=q8`: {', '.join(FORMS)}."
               )  # fmt: skip
-@click.option("--kv-cache", type=click.Choice(get_args(Cache)), default="f16", show_default=True)
+@click.option("--kv-cache", type=click.Choice(get_args(Cache)), default="f16", show_default=True,
+              help="What keys and values are kept in.")  # fmt: skip
+@click.option("--measure-cache", is_flag=True,
+              help="Run the model with each kind of KV cache, and report what it costs in KL."
+              )  # fmt: skip
 @click.option("--context", type=click.IntRange(2), help="Most tokens; default: the model's own.")
 @click.option("--family", type=click.Choice(list(families())),
               help="Default: the one that config and tensors belong to.")  # fmt: skip
@@ -74,7 +79,8 @@ def _precisions(
 @click.option("--layout", type=click.Choice(get_args(TernaryLayout)),
               help="How trits lie in the file; default: the target's own.")  # fmt: skip
 @click.option("--eval-text", type=click.Path(path_type=Path),
-              help="With --ternarize: what its cost is measured on; default: a small passage."
+              help="With --ternarize and --measure-cache: what they measure on; default: a small "
+              "passage."
               )  # fmt: skip
 @click.option("--text", type=click.Choice(get_args(Depth)), default="chat", show_default=True,
               help="What the model.bitx has for text: tokenizer and chat template as far as they "
@@ -88,7 +94,8 @@ def _precisions(
 def command(
     checkpoint: Path, target_name: str, output: Path, embedding: str | None,
     activations: str | None, head_activations: str | None,
-    precision: tuple[tuple[str, Form], ...], kv_cache: str, context: int | None,
+    precision: tuple[tuple[str, Form], ...], kv_cache: str, measure_cache: bool,
+    context: int | None,
     family: str | None, container: str | None, ternarize: str | None,
     layout: str | None, eval_text: Path | None, text: str, chat_template: Path | None, force: bool,
     no_library: bool, no_selftest: bool,
@@ -126,17 +133,24 @@ def command(
             progress.say(line)
         return report_files(report)
 
-    if eval_text is not None and not ternarize:
-        raise click.UsageError("--eval-text says on what --ternarize is measured: give both")
+    if eval_text is not None and not (ternarize or measure_cache):
+        raise click.UsageError(
+            "--eval-text says on what --ternarize or --measure-cache measures: give both"
+        )
     refuse_output(output, force)  # before a float model is run for minutes
     before = measure_baseline(checkpoint, options, eval_text, progress) if ternarize else None
+    costs = measure_caches(checkpoint, options, eval_text, progress) if measure_cache else None
 
     def measure(folder: Path) -> Mapping[str, Any]:
-        if before is None:
-            return {}
-        damage = measure_damage(before, folder, progress)
-        progress.say(str(damage))
-        return {"ternarize": dataclasses.asdict(damage)}
+        found: dict[str, Any] = {}
+        if before is not None:
+            damage = measure_damage(before, folder, progress)
+            progress.say(str(damage))
+            found["ternarize"] = dataclasses.asdict(damage)
+        if costs is not None:
+            progress.say(str(costs))
+            found["kv_cache"] = dataclasses.asdict(costs)
+        return found
 
     bundle = build_bundle(
         checkpoint, target, options, output,

@@ -67,7 +67,7 @@ ABOVE_0_TO_1 = _number(lambda x: 1 / LARGEST < x <= 1, "above 0, at most 1")
 @click.option("--chat", is_flag=True,
               help="PROMPT is what a user says; without PROMPT, a conversation.")  # fmt: skip
 @click.option("--system", metavar="TEXT", help="With --chat: what comes before the conversation.")
-@click.option("-n", "--tokens", type=click.IntRange(1), default=100, show_default=True,
+@click.option("-n", "--tokens", type=click.IntRange(1, ALL), default=100, show_default=True,
               help="Most tokens to generate, of each answer.")  # fmt: skip
 @click.option(
     "--temperature", callback=NOT_BELOW_0, metavar="NUMBER", help="0: always the likeliest token."
@@ -98,7 +98,7 @@ ABOVE_0_TO_1 = _number(lambda x: 1 / LARGEST < x <= 1, "above 0, at most 1")
               help="The same seed, the same tokens on every device; default: 0.")  # fmt: skip
 @click.option("--stop", multiple=True, metavar="TEXT",
               help="End before this text; may be repeated.")  # fmt: skip
-@click.option("--shift", "keep", type=click.IntRange(0), metavar="KEEP",
+@click.option("--shift", "keep", type=click.IntRange(0, ALL), metavar="KEEP",
               help="When the context is full: drop half of all behind KEEP tokens.")  # fmt: skip
 @click.option("--draft", type=click.IntRange(0, 8), default=0, show_default=True,
               help="Tokens to guess from the text: the same tokens in fewer steps.")  # fmt: skip
@@ -137,8 +137,8 @@ def command(
     if given is not None:
         raise click.UsageError("--input is for networks; a language model takes a PROMPT or --ids")
     _refuse(opened, prompt, ids, chat=chat, system=system, core=core, threads=threads)
-    if core and (resume or save):
-        raise click.UsageError("--resume and --save are for this machine: leave --core out")
+    if keep is not None and keep > (context := int(opened.manifest["model"]["context"])):
+        raise click.UsageError(f"--shift {keep} keeps more than the context of {context} tokens")
     options = {name: value for name, value in sampling.items() if value is not None}
     answer = Answer(most_tokens=tokens, stop=stop, keep=keep, draft=draft)
     opening = (

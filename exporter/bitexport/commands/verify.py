@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from bitexport.checkpoints.checkpoint import open_checkpoint
-from bitexport.emit.manifest import DATA, Bundle, open_bundle
+from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
 from bitexport.report.fidelity import render_fidelity
 from bitexport.runtime.transcript import read_transcript
@@ -34,6 +34,8 @@ from bitexport.verify.fidelity import compare_layers, compare_logits, read_windo
 from bitexport.verify.inputs import fixed_inputs, read_inputs
 from bitexport.verify.networks import ExpectedNetwork, compute_network, verify_network
 from bitexport.verify.oracle import open_oracle
+from bitexport_ref.arithmetic import check_arithmetic, stored_arithmetic
+from bitexport_ref.bitx import BitxError, open_bitx
 from bitexport_ref.errors import BadOperand
 from bitexport_ref.evaluator import ReferenceModel
 from bitexport_ref.generator import check_transcript
@@ -105,8 +107,7 @@ def command(
         _refuse_options_of_text()
         _verify_network(opened, target, model, cores, given, quick=quick, as_json=as_json)
         return
-    if given is not None:
-        raise click.UsageError("--input is for networks; a language model takes --prompt or --ids")
+    _refuse_input(given)
     if against:
         assert checkpoint is not None
         assert text is not None
@@ -117,6 +118,8 @@ def command(
         click.echo(_proof(opened, model, transcript, as_json=as_json))
         return
     _refuse_library(opened, target)
+    if not quick:
+        _arithmetic(opened)
     with machine(opened, target) as device:
         if case:
             _replay(model, device, opened, case, as_json=as_json)
@@ -181,6 +184,12 @@ def _refuse_options_of_text() -> None:
             )
 
 
+def _refuse_input(given: Path | None) -> None:
+    """Refuse what only a network takes."""
+    if given is not None:
+        raise click.UsageError("--input is for networks; a language model takes --prompt or --ids")
+
+
 def _verify_network(
     bundle: Bundle, target: Target, model: ReferenceModel, cores: Sequence[str],
     given: Path | None, *, quick: bool, as_json: bool,
@@ -221,12 +230,13 @@ def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) 
     """Choose every token of a transcript again, in one pass of the reference."""
     transcript = read_transcript(path)
     limits = bundle.manifest["model"]
-    promised = bundle.manifest["files"][DATA]
-    if transcript.model != promised:
+    ours = _arithmetic(bundle)
+    if transcript.arithmetic != ours:
         raise BundleError(
-            f"{path}: recorded with another model.bitx ({transcript.model[:16]}..., the bundle's "
-            f"is {promised[:16]}...)",
-            hint="verify it with the bundle that was on the device",
+            f"{path}: recorded with another model, or with other options of numbers (arithmetic "
+            f"{transcript.arithmetic[:16]}..., the bundle's is {ours[:16]}...)",
+            hint="verify it with a bundle of the checkpoint and options that were on the device; "
+            "its target and layout may be others",
         )
     if (most := max(*transcript.prompt, *transcript.tokens)) >= int(limits["vocabulary"]):
         raise BundleError(
@@ -258,6 +268,22 @@ def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) 
     if as_json:
         return json.dumps({"transcript": str(path), "tokens": count, "equal": True}, indent=2)
     return f"equal  {count} tokens behind {len(transcript.prompt)}, each as the reference chooses"
+
+
+def _arithmetic(bundle: Bundle) -> str:
+    """Return the identity of what a bundle computes, after finding it again in its weights."""
+    try:
+        bitx = open_bitx(bundle.data)
+        check_arithmetic(bitx)
+        said = stored_arithmetic(bitx)
+    except (BitxError, OSError) as error:
+        raise BundleError(f"{bundle.data}: {error}", hint="build the bundle again") from error
+    if said is None:
+        raise BundleError(
+            f"{bundle.data}: does not say what it computes",
+            hint="build the bundle again with this version of bitexport",
+        )
+    return said.hex()
 
 
 def _prompt(

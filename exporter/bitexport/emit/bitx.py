@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from bitexport.emit.arithmetic import Contents
 from bitexport.emit.records import (
     Strings,
     pack_facts,
@@ -27,7 +28,7 @@ MINIMUM_RUNTIME = 1
 HEADER_BYTES = 64
 SECTION_BYTES = 64
 FACTS, STRINGS, TENSORS, VALUES, OPS, OPERANDS, DATA = 1, 2, 4, 5, 6, 7, 8
-TOKENIZER, CHAT, GENERATION, SELF_TEST, PROVENANCE = 9, 10, 11, 12, 13
+TOKENIZER, CHAT, GENERATION, SELF_TEST, PROVENANCE, ARITHMETIC = 9, 10, 11, 12, 13, 14
 RECORD_BYTES = {FACTS: 96, TENSORS: 64, VALUES: 48, OPS: 40, OPERANDS: 8, GENERATION: 64}
 
 Progress = Callable[[int, int], None]
@@ -49,6 +50,8 @@ class BitxWriter:
         self._count = section_count
         self._sections: list[_Section] = []
         self._end = HEADER_BYTES + SECTION_BYTES * section_count
+        self.arithmetic = b""
+        """The section of that name, of the model that was added."""
         path.write_bytes(bytes(self._end))
 
     def add_model(
@@ -76,7 +79,8 @@ class BitxWriter:
         self.add(VALUES, values)
         self.add(OPS, ops)
         self.add(OPERANDS, operands)
-        self._add_data(plan, tensors, offsets, progress)
+        contents = self._add_data(plan, tensors, offsets, progress)
+        self.arithmetic = contents.identity(plan, tensors, facts)
         return offsets
 
     def add(self, number: int, data: bytes) -> None:
@@ -106,7 +110,8 @@ class BitxWriter:
     def _add_data(
         self, plan: Plan, tensors: Mapping[str, StoredMatrix], offsets: Mapping[str, int],
         progress: Progress,
-    ) -> None:  # fmt: skip
+    ) -> Contents:  # fmt: skip
+        contents = Contents(plan)
         start = aligned(self._end)
         total = sum(tensors[name].nbytes for name in plan.tensors)
         sha, at, done = hashlib.sha256(), start, 0
@@ -115,12 +120,16 @@ class BitxWriter:
             file.write(bytes(start - self._end))
             for name in plan.tensors:
                 at = _write(file, sha, bytes(offsets[name] - at), at)
-                for chunk in tensors[name].chunks():
+                contents.begin(name)
+                for rows, chunk in tensors[name].blocks():
+                    contents.add(rows)
                     at = _write(file, sha, chunk, at)
                     done += len(chunk)
                     progress(done, total)
+                contents.end()
                 assert at == offsets[name] + tensors[name].nbytes, name
         self._close(DATA, start, at - start, sha.digest())
+        return contents
 
     def _close(self, number: int, offset: int, size: int, digest: bytes) -> None:
         self._sections.append(_Section(number, offset, size, digest))

@@ -8,25 +8,17 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from bitexport.emit.manifest import GRAPH
-from bitexport.errors import CheckpointError
 from bitexport.evaluate.perplexity import MOST_CONTEXT, Perplexity, Scored, evaluate
-from bitexport.evaluate.windows import Text, Window, read_text, tokenize
+from bitexport.evaluate.sample import advice, needed_tokenizer, read_sample
+from bitexport.evaluate.windows import Text, Window
 from bitexport.evaluate.work import Reference, window_nats
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.progress import Progress
 from bitexport.targets import find_target
-from bitexport.tokenizer.text import FILE, find_tokenizer
-
-MOST_TOKENS = 4096
-"""Of a text: the reference runs a float model here, which takes its time."""
-BUILT_IN = "a small passage that comes with bitexport"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,9 +40,7 @@ class Damage:
             f"--ternarize {self.method}: perplexity {self.before:.4g} before, {self.after:.4g} "
             f"after ({ratio:.3g} times), on {self.tokens} tokens of {self.text}"
         )
-        if self.text == BUILT_IN:
-            said += "; a text of the model's own domain says more: --eval-text FILE"
-        return said
+        return said + advice(self.text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +58,7 @@ def measure_baseline(
 ) -> Baseline:
     """Run the float twin of a build with --ternarize on a text, or on the built-in passage."""
     assert options.ternarize
-    tokenizer = _tokenizer(checkpoint)
+    tokenizer = needed_tokenizer(checkpoint, f"--ternarize {options.ternarize}")
     twin = dataclasses.replace(options, ternarize=None, keep_float=True)
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         progress.say("--ternarize: the float model first, to know what it is worth")
@@ -78,7 +68,7 @@ def measure_baseline(
         )  # fmt: skip
         model = bundle.manifest["model"]
         context = min(int(model["context"]), MOST_CONTEXT)
-        read = _read(text, tokenizer, int(model["vocabulary"]))
+        read = read_sample(text, tokenizer, int(model["vocabulary"]))
         found = _perplexity(bundle.graph, read, context, progress, "float model")
     return Baseline(
         method=options.ternarize, text=read, context=context, perplexity=found.perplexity
@@ -110,23 +100,3 @@ def _perplexity(graph: Path, text: Text, context: int, progress: Progress, name:
     total = sum(window.predicted for window in text.windows(context))
     with progress.stage(name, total, "tokens") as advance:
         return evaluate([text], context, score, advance).whole
-
-
-def _tokenizer(checkpoint: Path) -> Tokenizer:
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    tokenizer = find_tokenizer(folder)
-    if tokenizer is None:
-        raise CheckpointError(
-            f"{folder / FILE}: no such file: what --ternarize costs is measured on a text, and a "
-            "text needs a tokenizer",
-            hint=f"copy the {FILE} that the model was trained with into this folder",
-        )
-    return tokenizer
-
-
-def _read(path: Path | None, tokenizer: Tokenizer, vocabulary: int) -> Text:
-    if path is not None:
-        text = read_text(path, tokenizer, vocabulary, MOST_TOKENS)
-        return dataclasses.replace(text, name=path.name)  # a bundle does not say where it was built
-    passage = files(__package__).joinpath("passage.txt").read_text(encoding="utf-8")
-    return tokenize(BUILT_IN, passage, tokenizer, vocabulary, MOST_TOKENS)

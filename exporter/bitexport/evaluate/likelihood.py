@@ -44,6 +44,26 @@ def _block_nats(logits: F32, targets: NDArray[np.int64]) -> F64:
     return np.asarray(log(sums) - shifted[np.arange(len(targets)), targets])
 
 
+def divergence(of: F32, to: F32) -> F64:
+    """Return KL(softmax(of) || softmax(to)) of each row, in nats; logits (rows, vocab) twice."""
+    rows = max(1, BLOCK_ELEMENTS // of.shape[-1])
+    blocks = [
+        _block_divergence(of[start : start + rows], to[start : start + rows])
+        for start in range(0, len(of), rows)
+    ]
+    return np.concatenate(blocks)
+
+
+def _block_divergence(of: F32, to: F32) -> F64:
+    p, q = _log_softmax(of), _log_softmax(to)
+    return np.asarray(np.add.accumulate(exp(p) * (p - q), axis=-1)[:, -1])
+
+
+def _log_softmax(logits: F32) -> F64:
+    shifted = logits - logits.max(-1, keepdims=True).astype(np.float64)
+    return np.asarray(shifted - log(np.add.accumulate(exp(shifted), axis=-1)[:, -1:]))
+
+
 def exp(x: F64) -> F64:
     """Return e to the power of x, within 2 units in the last place, for x up to 709."""
     x = np.maximum(x, LEAST_EXPONENT)

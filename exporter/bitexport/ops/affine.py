@@ -31,6 +31,6 @@ def _form(suffix: str, dtype: str) -> Form:
 
 OP = Op(
     name="Affine",
-    code=19,
+    code=21,
     forms=(_form("", "float"), _form("S32", "int32"), _form("S8", "int8")),
 )

@@ -27,4 +27,4 @@ def _form(suffix: str, dtype: str) -> Form:
     )
 
 
-OP = Op(name="ChannelsFirst", code=23, forms=(_form("", "float"), _form("S8", "int8")))
+OP = Op(name="ChannelsFirst", code=25, forms=(_form("", "float"), _form("S8", "int8")))

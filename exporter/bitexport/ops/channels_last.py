@@ -16,7 +16,7 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
 
 OP = Op(
     name="ChannelsLast",
-    code=22,
+    code=24,
     attributes={"channels": int},
     forms=(
         Form(

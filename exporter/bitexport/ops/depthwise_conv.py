@@ -17,7 +17,7 @@ def infer(inputs: Sequence[Type], attributes: Attributes) -> tuple[Type, ...]:
 
 OP = Op(
     name="DepthwiseConv",
-    code=25,
+    code=27,
     attributes=ATTRIBUTES,
     words=words,
     forms=(

@@ -28,7 +28,7 @@ def _form(suffix: str, dtype: str, number: int) -> Form:
 
 OP = Op(
     name="Patches",
-    code=24,
+    code=26,
     attributes=ATTRIBUTES,
     words=words,
     forms=(_form("", "float", 1), _form("S8", "int8", 3)),

@@ -39,7 +39,7 @@ def _form(suffix: str, dtype: str, number: int) -> Form:
 
 OP = Op(
     name="PoolMax",
-    code=26,
+    code=28,
     attributes=ATTRIBUTES,
     words=words,
     forms=(_form("", "float", 1), _form("S8", "int8", 3)),

@@ -23,7 +23,7 @@ def infer(inputs: Sequence[Type], attributes: Attributes) -> tuple[Type, ...]:
 
 OP = Op(
     name="PoolMean",
-    code=27,
+    code=29,
     attributes=ATTRIBUTES,
     words=words,
     forms=(

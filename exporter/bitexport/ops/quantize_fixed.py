@@ -16,7 +16,7 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
 
 OP = Op(
     name="QuantizeFixed",
-    code=21,
+    code=23,
     attributes={"scale": float, "least": float, "most": float},
     forms=(
         Form(

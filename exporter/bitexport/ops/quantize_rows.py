@@ -15,7 +15,7 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     return Type(ir.DataType.INT8, shape), Type(ir.DataType.FLOAT, (*shape[:-1], 1))
 
 
-def body(measure: str, numerator: float, least: int, most: int) -> str:
+def body(measure: str, numerator: float, least: int, most: int, x: str = "x") -> str:
     """Return the ops that make q and scale of x: scale = numerator / max(measure of |x|, 1e-5)."""
     return f"""
     last = Constant<value_ints = [-1]>()
@@ -23,11 +23,11 @@ def body(measure: str, numerator: float, least: int, most: int) -> str:
     numerator = Constant<value_float = {numerator}>()
     top = Constant<value_float = {most}.0>()
     bottom = Constant<value_float = {least}.0>()
-    size = Abs(x)
+    size = Abs({x})
     measured = {measure}<keepdims = 1>(size, last)
     bounded = Max(measured, tiny)
     scale = Div(numerator, bounded)
-    scaled = Mul(x, scale)
+    scaled = Mul({x}, scale)
     rounded = Round(scaled)
     clipped = Clip(rounded, bottom, top)
     q = Cast<to = 3>(clipped)

@@ -14,7 +14,7 @@ def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
 
 OP = Op(
     name="Softmax",
-    code=28,
+    code=30,
     domain="",
     forms=(
         Form(

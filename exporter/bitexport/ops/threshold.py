@@ -40,7 +40,7 @@ def _form(suffix: str, dtype: str) -> Form:
 
 OP = Op(
     name="Threshold",
-    code=20,
+    code=22,
     attributes={"start": int, "step": int},
     forms=(_form("", "float"), _form("S32", "int32")),
 )

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from bitexport import __version__
 from bitexport.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from bitexport.checkpoints.onnx_file import OnnxFile, is_onnx, read_onnx
-from bitexport.emit.bitx import PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
+from bitexport.emit.bitx import ARITHMETIC, PROVENANCE, SELF_TEST, TOKENIZER, BitxWriter
 from bitexport.emit.manifest import DATA, GRAPH, MANIFEST, Bundle, file_digests, open_bundle
 from bitexport.emit.onnx_graph import write_onnx
 from bitexport.emit.source import copy_runtime
@@ -51,7 +51,7 @@ from bitexport_ref.bitx import BitxError, open_bitx
 from bitexport_ref.text.tables import read_tables
 from bitexport_ref.text.tokenizer import Tokenizer
 
-SECTIONS = 8  # and those of text and self-test
+SECTIONS = 9  # and those of text and self-test
 LEAST_CONTEXT = 2
 CHUNK_ROWS = 16  # of a session that asks for nothing else
 RECORD_BYTES = 256  # in the file, for an op, value or tensor: record, name, operands, self-test
@@ -257,6 +257,7 @@ def _finish(writer: BitxWriter, facts: Facts, origin: Mapping[str, str]) -> None
         "checkpoint": origin,
     }  # fmt: skip
     writer.add(PROVENANCE, json.dumps(provenance, sort_keys=True).encode())
+    writer.add(ARITHMETIC, writer.arithmetic)
     writer.finish()
     try:
         open_bitx(writer.path)

@@ -25,7 +25,12 @@ from bitexport.tokenizer.find import (
     find_template,
     read_template,
 )
-from bitexport.tokenizer.generation_section import generation_section
+from bitexport.tokenizer.generation_section import (
+    GGUF,
+    generation_of_gguf,
+    generation_section,
+    left_out_of_gguf,
+)
 from bitexport.tokenizer.section import tokenizer_section
 from bitexport_ref.bitx import BitxError
 from bitexport_ref.text.chat import read_chat
@@ -53,8 +58,13 @@ def text_sections(
     """Return the sections by their numbers; `say` is told what a device does otherwise."""
     sections: dict[int, bytes] = {}
     generation = find_generation(origin)
+    embedded = generation_of_gguf(checkpoint.metadata)
     if generation is not None:
         sections[GENERATION] = generation_section(generation)
+    elif embedded is not None:
+        sections[GENERATION] = generation_section(embedded, f"{checkpoint.path}: {GGUF}*")
+        if left_out := left_out_of_gguf(checkpoint.metadata):
+            say(f"sampling: not done on a device: {', '.join(left_out)}")
     description = None
     if wanted.depth != "none":
         description = find_description(origin, checkpoint.metadata)

@@ -41,6 +41,9 @@ DTYPES = {
 }
 DTYPE_BYTES = {1: 4, 2: 2, 3: 2, 4: 1, 5: 1, 6: 4}
 ALIGNMENT = 64
+APPENDS = ("AppendCache", "AppendCacheInt8")
+"""Ops that write states in place: their first inputs are their outputs."""
+ATTENDS = ("Attend", "AttendInt8")
 
 
 def aligned(size: int) -> int:
@@ -122,7 +125,7 @@ def make_plan(model: ir.Model) -> Plan:
         values.append(_plan_value(value, role))
 
     for value in graph.inputs:
-        is_state = any(node.op_type == "AppendCache" for node, _ in value.uses())
+        is_state = any(node.op_type in APPENDS for node, _ in value.uses())
         add(value, Role.STATE if is_state else Role.INPUT)
     ops: list[PlanOp] = []
     for node in graph:
@@ -130,10 +133,10 @@ def make_plan(model: ir.Model) -> Plan:
             assert node.op_type == "Shape", f"the plan has no op `{node.op_type}`"
             continue
         op, form = forms()[node.domain, node.op_type]
-        for value in node.outputs:
+        for place, value in enumerate(node.outputs):
             assert value.name is not None
-            if node.op_type == "AppendCache":
-                past = node.inputs[0]
+            if node.op_type in APPENDS:
+                past = node.inputs[place]
                 assert past is not None
                 index[value.name] = index[str(past.name)]
             else:

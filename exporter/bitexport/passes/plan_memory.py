@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bitexport.passes.fuse_ops import fused_away
-from bitexport.passes.plan import Plan, Role, RowKind, aligned
+from bitexport.passes.plan import ATTENDS, Plan, Role, RowKind, aligned
 
 SESSION_BYTES = 384
 
@@ -91,7 +91,7 @@ def arena_bytes(plan: Plan, rows: int, context: int, pointer_bytes: int) -> int:
     places = aligned(len(plan.values) * pointer_bytes)
     if plan.is_language_model:
         rows = min(rows, context)
-    heads = max((op.attributes[0] for op in plan.ops if op.op.name == "Attend"), default=0)
+    heads = max((op.attributes[0] for op in plan.ops if op.op.name in ATTENDS), default=0)
     scores = heads * aligned(4 * context)
     slots = slot_bytes(plan, rows, 1, context, fused=True)
     tables = max((op.scratch_bytes for op in plan.ops), default=0)
@@ -108,3 +108,9 @@ def slot_bytes(plan: Plan, rows: int, kept: int, context: int, *, fused: bool) -
             count = counts.get(value.row_kind, value.rows)
             sizes[slot] = max(sizes.get(slot, 0), count * value.row_bytes)
     return sum(sizes.values())
+
+
+def position_bytes(element_bytes: int, layers: int, kv_heads: int, size: int) -> int:
+    """Return what keys and values of a token take in the arena; codes of a byte have scales too."""
+    scales = aligned(4 * kv_heads) if element_bytes == 1 else 0
+    return 2 * layers * (aligned(kv_heads * size * element_bytes) + scales)

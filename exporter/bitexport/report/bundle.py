@@ -14,12 +14,13 @@ from bitexport.bench.forecast import forecast_facts, of_workload
 from bitexport.bench.model import CONTEXTS
 from bitexport.bench.workload import CHUNK_ROWS as PREFILL_ROWS
 from bitexport.bench.workload import bundle_workload
+from bitexport.models.parts.decoder import CACHES
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Built
 from bitexport.passes.fuse_ops import FUSIONS
 from bitexport.passes.plan import Plan, PlanOp, Role
-from bitexport.passes.plan_memory import arena_bytes
+from bitexport.passes.plan_memory import arena_bytes, position_bytes
 from bitexport.report.matrices import MatrixFacts, layer_of, matrices, tensor_kinds
 from bitexport.targets import Target, load_isas
 from bitexport.toolchain.compile import sources
@@ -34,7 +35,7 @@ KINDS = (
 SECTIONS: Mapping[int, str] = {
     1: "facts", 2: "strings", 4: "tensor records", 5: "plan", 6: "plan", 7: "plan",
     9: "tokenizer", 10: "chat template", 11: "generation defaults",
-    12: "self-test", 13: "provenance",
+    12: "self-test", 13: "provenance", 14: "identity of the arithmetic",
 }  # fmt: skip
 DATA = 8
 LEAST_CONTEXT = 64
@@ -92,6 +93,18 @@ class ArenaSize:
     def bytes(self) -> int:
         """The whole arena."""
         return self.states + self.rest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheFacts:
+    """A kind of KV cache: its size, and what it costs if the build measured that."""
+
+    cache: str
+    position_bytes: int
+    kl: float | None
+    """KL to a cache of f32, nats a token."""
+    same_choice: float | None
+    """At how many of the positions the likeliest token is the same."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,6 +171,7 @@ class BundleReport:
     parts: tuple[Part, ...]
     layers: tuple[LayerSum, ...]
     memory: tuple[ArenaSize, ...]
+    caches: tuple[CacheFacts, ...]
     steps: int
     fusions: tuple[FusionCount, ...]
     matrices: tuple[MatrixUse, ...]
@@ -208,6 +222,7 @@ def describe(built: Built) -> BundleReport:
         parts=_parts(bitx, tensors),
         layers=_layers(tensors),
         memory=_memory(plan, built.facts.context, target.pointer_bytes),
+        caches=_caches(built.facts, built.measured.get("kv_cache", {}).get("caches", {})),
         steps=len({op.step for op in ops}),
         fusions=_fusions(plan),
         matrices=tuple(dataclasses.replace(use, count=n) for use, n in uses.items()),
@@ -318,6 +333,22 @@ def _memory(plan: Plan, most: int, pointer_bytes: int) -> tuple[ArenaSize, ...]:
         )
         for context in contexts(most)
         for rows in CHUNK_ROWS
+    )  # fmt: skip
+
+
+def _caches(facts: Facts, measured: Mapping[str, Mapping[str, float]]) -> tuple[CacheFacts, ...]:
+    """Return every kind of cache that the model could be built with."""
+    exact = {"kl": 0.0, "same_choice": 1.0} if measured else {}
+    return tuple(
+        CacheFacts(
+            cache=cache,
+            position_bytes=position_bytes(
+                int(dtype.itemsize), facts.layers, facts.kv_heads, facts.head_size
+            ),
+            kl=cost.get("kl"), same_choice=cost.get("same_choice"),
+        )
+        for cache, dtype in CACHES.items()
+        for cost in [measured.get(cache, exact)]
     )  # fmt: skip
 
 

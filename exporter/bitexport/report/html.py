@@ -119,6 +119,8 @@ with the rows of a prefill chunk.  For a session without trace; it may ask for u
 less.$ram</p>
 $arena_bars
 $arena_table
+<p>$cache_said</p>
+$cache_table
 
 <h2>Predicted speed</h2>
 <p>Predicted, not measured: a roofline of counted instructions and of bytes to read.  Assumptions,
@@ -200,6 +202,8 @@ def render_page(report: BundleReport) -> str:
         ),
         arena_bars=_arena_bars(report),
         arena_table=_arena_table(report),
+        cache_said=_cache_said(report),
+        cache_table=_cache_table(report),
         predicted=_predicted(report),
         op_count=_number(len(report.ops)),
         steps=_number(report.steps),
@@ -322,6 +326,37 @@ def _arena_table(report: BundleReport) -> str:
     for arena in arenas:
         chunk = f"{arena.chunk_rows} row{'s' if arena.chunk_rows > 1 else ''}"
         columns += [(f"rest, {chunk}", _number), (f"arena, {chunk}", _number)]
+    return _table(columns, rows)
+
+
+def _cache_said(report: BundleReport) -> str:
+    """Return what the costs of caches are, or how to have them measured."""
+    if not (costs := report.measured.get("kv_cache")):
+        return (
+            "What other kinds of KV cache would take; <code>build --measure-cache</code> measures "
+            "what each costs in KL."
+        )
+    return (
+        "What each kind of KV cache takes, and what it costs: KL to a cache of f32 in nats a "
+        "token, and how often the likeliest token is the same; measured in the reference on "
+        f"{costs['tokens']:,} tokens of {escape(costs['text'])}."
+    )
+
+
+def _cache_table(report: BundleReport) -> str:
+    """Return a row for each kind of cache."""
+    context = report.memory[-1].context
+    columns = [
+        ("KV cache", _text), ("bytes a position", _number), (f"bytes at {context:,}", _number),
+        ("KL to f32", _small), ("same token", _percent),
+    ]  # fmt: skip
+    rows = [
+        (
+            f"{each.cache}, this one" if each.cache == report.options.cache else each.cache,
+            each.position_bytes, each.position_bytes * context, each.kl, each.same_choice,
+        )
+        for each in report.caches
+    ]  # fmt: skip
     return _table(columns, rows)
 
 
@@ -487,6 +522,10 @@ def _short(cell: object) -> str:
     return number(cell) if isinstance(cell, float) else ""
 
 
+def _small(cell: object) -> str:
+    return f"{cell:.2e}" if isinstance(cell, float) else ""
+
+
 def _energy(cell: object) -> str:
     return energy(cell) if isinstance(cell, float) else ""
 
@@ -513,5 +552,5 @@ def _size(count: int) -> str:
     return f"{count:,} bytes" if unit == "bytes" else f"{size:.2f} {unit}"
 
 
-NUMBERS = (_number, _percent, _bits, _short, _energy)
+NUMBERS = (_number, _percent, _bits, _short, _energy, _small)
 """Cells that are aligned to the right."""

@@ -26,6 +26,7 @@ from bitexport.models import recognise
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.shape import read_config
 from bitexport.report.matrices import matrices
+from bitexport_ref.arithmetic import stored_arithmetic
 from bitexport_ref.bitx import Bitx, BitxError, check_hashes, open_bitx, provenance, self_test
 
 Facts = dict[str, Any]
@@ -43,7 +44,7 @@ BY_TYPE = "each tensor by its own type"
 SECTIONS: Mapping[int, str] = {
     1: "facts", 2: "strings", 4: "tensors", 5: "values", 6: "ops", 7: "operands", 8: "data",
     9: "tokenizer", 10: "chat template", 11: "generation defaults", 12: "self-test",
-    13: "provenance",
+    13: "provenance", 14: "arithmetic",
 }  # fmt: skip
 GIVE = "give a checkpoint folder, a bundle, or a .gguf, .safetensors, .onnx or .bitx file"
 
@@ -209,6 +210,7 @@ def _bitx(path: Path) -> Facts:
         bitx = open_bitx(path)
         check_hashes(bitx)
         tested, origin = self_test(bitx), provenance(bitx)
+        arithmetic = stored_arithmetic(bitx)
     except (BitxError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise BundleError(
@@ -228,6 +230,7 @@ def _bitx(path: Path) -> Facts:
         "values": len(bitx.values),
         "self_test": tested and {"prompt": tested.prompt, "generated": tested.generated},
         "provenance": origin,
+        "arithmetic": arithmetic and arithmetic.hex(),
         "matrices": _matrices(bitx),
         "layers": _weights(bitx),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import struct
@@ -12,8 +13,18 @@ from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import RunError, TargetError, TextError
+from bitexport.runtime.library import ALL
 from bitexport.runtime.model import NOT_UTF8, Message, require_roles
-from bitexport.runtime.session import Answer, Chosen, End, Ended, Event, Prefill
+from bitexport.runtime.session import (
+    Answer,
+    Chosen,
+    End,
+    Ended,
+    Event,
+    Prefill,
+    refused_session,
+    require_limits,
+)
 from bitexport.targets import Target
 from bitexport.toolchain.compile import build_runner, find_library
 from bitexport.toolchain.emulate import command_line
@@ -47,8 +58,8 @@ class EmulatedModel:
     sampler: dict[str, float] = dataclasses.field(default_factory=dict)
     """How the tokens of the last answer were chosen, every number of it."""
     memory_bytes: int = 0
-    saved: str = ""
-    """With --saved: the hash at the end of the session as it would be saved."""
+    restored: bool = False
+    """With --resume: whether the last answer went on from the session."""
     _running: subprocess.Popen[str] | None = None
     _cancelled: bool = False
 
@@ -67,12 +78,21 @@ class EmulatedModel:
         `sampler` overrides fields of the model's own; `words` go to talk.c (--threads, --isa ...).
         """
         asked = [*_answer_words(sampler, answer), *words, *_prompt_words(prompt, behind)]
+        yield from self._run(asked)
+
+    def keep(self, tokens: Sequence[int], saved: Path) -> None:
+        """Write a session of tokens that are still to be read, without an answer."""
+        words = ["--ids", ",".join(map(str, tokens)), "--tokens", "0", "--save", str(saved)]
+        collections.deque(self._run(words), maxlen=0)
+
+    def _run(self, words: Sequence[str]) -> Iterator[Event]:
+        asked = list(words)
         if self.target.os == "linux":
             asked.insert(0, str(self.data))
         else:
-            asked += ["--chunk", "1"] if "--chunk" not in words else []
+            asked += ["--chunk", "1"] if "--chunk" not in asked else []
         command = command_line(self.target, self.core, self.program, asked)
-        self._cancelled = False
+        self._cancelled = self.restored = False
         # A group of its own: Ctrl-C in a terminal is for the caller, who may go on.
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True,
@@ -92,6 +112,10 @@ class EmulatedModel:
         if self._cancelled and last != "end":
             yield Ended(End.CANCELLED, None, "", None)
         elif last != "end":
+            if "--resume" in asked and not self.restored and last.startswith("status "):
+                _, number, name = last.split(maxsplit=2)
+                if int(number) != _ARENA:
+                    raise refused_session(-int(number), name)
             raise self._failure(
                 last, subprocess.CompletedProcess(command, process.returncode, last)
             )
@@ -105,9 +129,9 @@ class EmulatedModel:
             case ["sampler", numbers]:
                 *floats, top_k, low, high = map(int, numbers.split(","))
                 self.sampler = dict(zip(_FLOATS, map(_float, floats), strict=True))
-                self.sampler |= {"top_k": top_k, "seed": low | high << 32}
-            case ["saved", digest]:
-                self.saved = digest
+                self.sampler |= {"top_k": top_k, "window": ALL, "seed": low | high << 32}
+            case ["restored"]:
+                self.restored = True
             case ["memory", size]:
                 self.memory_bytes = int(size)
             case ["prefill", done, total]:
@@ -159,10 +183,12 @@ def _prompt_words(prompt: Prompt, behind: Sequence[int]) -> list[str]:
             )
         said = (f"{message.role}:{_hex(message.content)}" for message in messages)
         return [*before, *said]
-    return ["--ids", ",".join(map(str, [*behind, *prompt]))]
+    ids = [*behind, *prompt]
+    return ["--ids", ",".join(map(str, ids))] if ids else []
 
 
 def _answer_words(sampler: Mapping[str, float], answer: Answer) -> list[str]:
+    require_limits(answer)
     numbers = [str(_bits(sampler[name])) if name in sampler else "" for name in _FLOATS]
     numbers.append(str(sampler.get("top_k", "")))
     seed = int(sampler.get("seed", 0))

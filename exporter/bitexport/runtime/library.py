@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bitexport.errors import BundleError
 
-OK, FULL, NOT_FINITE, TEXT, ROLE, ROOM = 0, -9, -11, -16, -17, -20
+OK, MAGIC, VERSION, TRUNCATED, FORMAT, HASH = 0, -2, -3, -4, -5, -6
+FULL, NOT_FINITE, TEXT, ROLE, MODEL, ROOM = -9, -11, -16, -17, -19, -20
 ALL = 0xFFFFFFFF
 ALIGNMENT = 64
 MOST_STOPS = 8
@@ -41,6 +42,7 @@ class Model(ctypes.Structure):
         ("tokenizer", Section),
         ("chat", Section),
         ("generation", Section),
+        ("arithmetic", Section),
         ("rule", _u32),
         ("record", _u32),
     )
@@ -188,6 +190,7 @@ _STATUS = ctypes.c_int
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "bitx_status_name": (ctypes.c_char_p, [_STATUS]),
     "bitx_model_open": (_STATUS, [_pointer, _pointer, _size]),
+    "bitx_model_check_text": (_STATUS, [_pointer]),
     "bitx_config_default": (Config, []),
     "bitx_session_size": (_STATUS, [_pointer, _pointer, _pointer]),
     "bitx_session_open": (_STATUS, [_pointer, _pointer, _pointer, _pointer, _size]),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitexport.emit.manifest import Bundle, open_bundle, refuse_network
+from bitexport.emit.text_rules import REBUILD, damage
 from bitexport.errors import BundleError, TextError
 from bitexport.package.native import native_bundle
 from bitexport.runtime import library as c
@@ -102,6 +103,10 @@ class HostModel:
                 f"record {self.model.record}",
                 hint="build the bundle again with this version of bitexport",
             )
+        status = self.library.bitx_model_check_text(ctypes.byref(self.model))
+        if status != c.OK:
+            said = damage(self.model.rule, self.model.record) or self.name(status)
+            raise BundleError(f"{bundle.data}: {said}", hint=REBUILD)
 
     # ---- text ----------------------------------------------------------------------------------
 

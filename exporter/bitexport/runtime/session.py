@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bitexport.runtime.model import HostModel
 
 THREAD_POOL_BYTES = 4096  # bitx_threads is smaller
+MOST_DRAFTED, STOP_BYTES = 8, 128
 _PREFILL, _TEXT, _END = 1, 2, 3
 
 Mask = Callable[[Sequence[int]], NDArray[np.bool_]]
@@ -204,6 +205,7 @@ class HostSession:
         An iterator that is dropped before its end cancels the answer.
         """
         answer = answer or Answer()
+        require_limits(answer)
         asked = c.Answer(most_tokens=c.ALL if answer.most_tokens is None else answer.most_tokens)
         failures: list[Exception] = []
         kept = (
@@ -217,8 +219,8 @@ class HostSession:
             raise TextError(
                 f"this answer cannot begin: {self.model.name(status)}",
                 hint="temperature 0 or above, top-k 1 or more, top-p above 0 and at most 1, "
-                "min-p 0 to 1, repetition above 0; at most 8 stop tokens, and stop strings of 1 "
-                "to 128 bytes of UTF-8",
+                "min-p 0 to 1, repetition above 0; at most 8 stop tokens, a draft no longer than "
+                "the session's, and something given",
             )
         events = self._events((asked, kept), failures)
         next(events)  # from here on, dropping it cancels the answer
@@ -262,10 +264,26 @@ class HostSession:
         """Continue from what was saved; what is damaged, or of another model, changes nothing."""
         status = self._library.bitx_generator_restore(self._generator, saved, len(saved))
         if status != c.OK:
-            raise BundleError(
-                f"the saved session cannot be restored: {self.model.name(status)}",
-                hint="it has to be whole, of the same model.bitx, and no longer than the context",
-            )
+            raise refused_session(status, self.model.name(status))
+
+
+def refused_session(status: int, name: str) -> BundleError:
+    """Return the error of a saved session that the runtime does not take."""
+    why = {
+        c.MAGIC: "it is no saved session",
+        c.VERSION: "it is of another version of bitexport",
+        c.TRUNCATED: "it is shorter than it says, or longer",
+        c.HASH: "it is damaged: its hash is another",
+        c.FORMAT: "it is damaged",
+        c.FULL: "it holds more tokens than the context has room for",
+        c.MODEL: "it is of another model, or of this one with other options of numbers",
+    }
+    return BundleError(
+        f"the saved session cannot be restored: {why.get(status, name)}",
+        hint="it has to be whole, of a bundle of the same checkpoint and the same --kv-cache, "
+        "--embedding, --activations, --head-activations and --precision; target and layout may be "
+        "others",
+    )
 
 
 def block(size: int) -> NDArray[np.uint8]:
@@ -286,9 +304,31 @@ def _event(event: c.Event, model: HostModel) -> Event:
     return Ended(why, token, text, model.name(event.status) if why == End.ERROR else None)
 
 
+def require_limits(answer: Answer) -> None:
+    """Refuse limits that the runtime has no numbers for, and stop strings that it does not take."""
+    for name, number, least, most in (
+        ("most_tokens", answer.most_tokens, 1, c.ALL), ("keep", answer.keep, 0, c.ALL),
+        ("draft", answer.draft, 0, MOST_DRAFTED),
+    ):  # fmt: skip
+        if number is not None and not least <= number <= most:
+            raise TextError(
+                f"{name} {number} is not allowed", hint=f"it is a number from {least} to {most}"
+            )
+    for text in answer.stop:
+        try:
+            size = len(text.encode("utf-8"))
+        except UnicodeEncodeError:
+            size = 0
+        if not 1 <= size <= STOP_BYTES:
+            raise TextError(
+                f"{text[:20]!r} is no stop string",
+                hint=f"one has 1 to {STOP_BYTES} bytes of UTF-8",
+            )
+
+
 def _fill(asked: c.Answer, answer: Answer) -> object:
     """Write an answer's limits; return what must stay alive with it."""
-    stops = [text.encode("utf-8", "surrogatepass") for text in answer.stop]
+    stops = [text.encode("utf-8") for text in answer.stop]
     views = (c.StringView * len(stops))(*(c.StringView(raw, len(raw)) for raw in stops))
     tokens = (ctypes.c_int32 * len(answer.stop_tokens))(*answer.stop_tokens)
     asked.stop_tokens, asked.stop_token_count = tokens, len(tokens)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bitexport.errors import BundleError
 
-VERSION = 1
+VERSION = 2
 _FLOATS = ("temperature", "top_p", "min_p", "repetition", "presence", "frequency")
 _WHOLE = ("top_k", "window", "seed")
 
@@ -20,10 +20,11 @@ _WHOLE = ("top_k", "window", "seed")
 class Transcript:
     """Tokens before an answer, those of the answer, and how they were chosen.
 
-    `sampler` has the fields of NUMERICS.md, section 8; `model` is the SHA-256 of model.bitx.
+    `sampler` has the fields of NUMERICS.md, section 8; `arithmetic` is what model.bitx says in the
+    section of that name (FORMAT.md, 3.12), in hex: equal for every target and layout.
     """
 
-    model: str
+    arithmetic: str
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
     sampler: Mapping[str, float]
@@ -31,6 +32,7 @@ class Transcript:
     def to_json(self) -> str:
         """Return the text of a transcript file."""
         facts = {"transcript": VERSION, **dataclasses.asdict(self)}
+        facts["sampler"] = dict(sorted(self.sampler.items()))
         return json.dumps(facts, indent=2) + "\n"
 
 
@@ -43,13 +45,13 @@ def read_transcript(path: Path) -> Transcript:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not valid JSON: {error}", hint="record it again") from error
     match facts:
-        case {"transcript": 1, "model": str(), "prompt": [*prompt], "tokens": [*tokens],
+        case {"transcript": 2, "arithmetic": str(), "prompt": [*prompt], "tokens": [*tokens],
               "sampler": dict() as sampler}:  # fmt: skip
             pass
         case _:
             raise BundleError(
                 f"{path}: not a transcript that this version understands",
-                hint="it has transcript 1, model, prompt, tokens and sampler (README)",
+                hint="it has transcript 2, arithmetic, prompt, tokens and sampler (README)",
             )
     for token in (*prompt, *tokens):
         if not isinstance(token, int) or isinstance(token, bool) or token < 0:
@@ -59,7 +61,7 @@ def read_transcript(path: Path) -> Transcript:
             f"{path}: holds no {'tokens' if prompt else 'prompt'}: there is nothing to prove",
             hint="record an answer of at least one token",
         )
-    return Transcript(facts["model"], tuple(prompt), tuple(tokens), _numbers(path, sampler))
+    return Transcript(facts["arithmetic"], tuple(prompt), tuple(tokens), _numbers(path, sampler))
 
 
 def _numbers(path: Path, sampler: Mapping[str, Any]) -> dict[str, float]:

@@ -11,9 +11,10 @@ from typing import TypeGuard
 
 import numpy as np
 
-from bitexport.emit.manifest import DATA, Bundle
+from bitexport.emit.manifest import Bundle
 from bitexport.errors import TextError
 from bitexport.runtime.emulated import EmulatedModel, emulated_model
+from bitexport.runtime.library import TRUNCATED
 from bitexport.runtime.model import (
     HostModel,
     Message,
@@ -21,13 +22,12 @@ from bitexport.runtime.model import (
     require_chat,
     require_tokenizer,
 )
-from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill
+from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill, refused_session
 from bitexport.runtime.transcript import Transcript
 from bitexport.targets import Target
+from bitexport_ref.arithmetic import stored_arithmetic
 from bitexport_ref.bitx import CHAT, TOKENIZER, open_bitx
 from bitexport_ref.sampler import kept_by_shift
-
-SAVES = "only the library on this machine saves and restores sessions"
 
 Turn = str | Sequence[int] | Sequence[Message]
 
@@ -98,9 +98,9 @@ class Voice(abc.ABC):
                 "what was given",
                 hint="record an answer that fits the context: fewer --tokens",
             )
-        return Transcript(
-            bundle.manifest["files"][DATA], tuple(self.given), tuple(self.chosen), self.sampling()
-        )
+        arithmetic = stored_arithmetic(open_bitx(bundle.data))
+        assert arithmetic is not None, "build writes it"
+        return Transcript(arithmetic.hex(), tuple(self.given), tuple(self.chosen), self.sampling())
 
     @property
     @abc.abstractmethod
@@ -211,6 +211,8 @@ class EmulatedVoice(Voice):
         self._sections = {section.id for section in open_bitx(bundle.data).sections}
         self._words = ["--threads", str(threads)] if threads > 1 else []
         self._tokens: list[int] = []
+        folder = model.program.parent
+        self._resumed, self._saved = folder / "resumed", folder / "saved"
 
     @property
     def memory_bytes(self) -> int:
@@ -234,21 +236,38 @@ class EmulatedVoice(Voice):
         self._model.cancel()
 
     def save(self) -> bytes:
-        """Return the session as a file has it."""
-        raise TextError(SAVES)
+        """Return the session as a file has it.
+
+        That of an answer that was cancelled is not there: its tokens are to be read again.
+        """
+        if not self._saved.is_file():
+            if self._resumed.is_file():  # and nothing was said since
+                return self._resumed.read_bytes()
+            if not self._tokens:
+                raise TextError(
+                    "nothing was said: there is no session to save", hint="ask for an answer first"
+                )
+            self._model.keep(self._tokens, self._saved)
+        return self._saved.read_bytes()
 
     def restore(self, saved: bytes) -> None:
-        """Continue a saved session."""
-        raise TextError(SAVES)
+        """Continue a saved session, with the next answer."""
+        if not saved:  # no machine maps an empty file
+            raise refused_session(TRUNCATED, "")
+        self._resumed.write_bytes(saved)
 
     def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
         if isinstance(turn, str):
             require_tokenizer(self._bundle, has_tokenizer=self._has_tokenizer)
         if _is_chat(turn):
             require_chat(self._bundle, has_chat=CHAT in self._sections)
+        self._saved.unlink(missing_ok=True)
+        words = [*self._words, "--save", str(self._saved)]
+        if self._resumed.is_file():
+            words += ["--resume", str(self._resumed)]
         events = self._model.answer(
             turn, self.options, dataclasses.replace(answer, continues=not _is_chat(turn)),
-            behind=self._tokens, words=self._words,
+            behind=self._tokens, words=words,
         )  # fmt: skip
         tokens: list[int] | None = None
         for event in events:
@@ -256,6 +275,7 @@ class EmulatedVoice(Voice):
                 self.given = list(self._model.given)
                 self._read += len(self.given)
                 tokens = list(self.given)
+                self._resumed.unlink(missing_ok=True)
             if isinstance(event, Chosen):
                 if len(tokens) > self.context:  # only with `keep` does it go on
                     tokens = kept_by_shift(tokens, answer.keep or 0)

@@ -12,6 +12,7 @@ from bitexport.tokenizer.description import Description
 
 NONE = 0xFFFFFFFF
 MOST_STOP_TOKENS = 8
+BEFORE = (START, *ROLES)
 
 
 def chat_section(chat: Chat, stop_tokens: Sequence[int]) -> bytes:
@@ -24,7 +25,7 @@ def chat_section(chat: Chat, stop_tokens: Sequence[int]) -> bytes:
     body = b""
     places: dict[bytes, int] = {}
     strings: list[int] = []
-    for pair in itertools.product((START, *ROLES), (*ROLES, GENERATE, STOP)):
+    for pair in itertools.product(BEFORE, (*ROLES, GENERATE, STOP)):
         if pair not in chat.segments:
             strings += [0, NONE]
             continue
@@ -33,7 +34,10 @@ def chat_section(chat: Chat, stop_tokens: Sequence[int]) -> bytes:
             places[text] = len(body)
             body += text
         strings += [places[text], len(text)]
-    strips = [role in chat.stripped for role in ROLES]
+    strips = [
+        sum(int(chat.strips.get((before, role), 0)) << 2 * at for at, before in enumerate(BEFORE))
+        for role in ROLES
+    ]
     stops = [*stop_tokens, *[NONE] * (MOST_STOP_TOKENS - len(stop_tokens))]
     header = (0, *strips, len(stop_tokens), 0, 0, 0)
     return struct.pack("<8I40I8I", *header, *strings, *stops) + body

@@ -8,6 +8,7 @@ and a template without a form for an ordinary conversation is refused.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from bitexport.errors import CheckpointError
 
 SYSTEM, USER, ASSISTANT = ROLES = ("system", "user", "assistant")
 START, GENERATE, STOP = "start", "generate", "stop"
+DAY = "strftime_now"
 LONGEST = 6
 THOROUGH = 3  # messages of conversations that are tried with all contents in all places
 Pair = tuple[str, str]
@@ -48,13 +50,20 @@ WAY_OUT = (
 )
 
 
+class Strip(enum.IntFlag):
+    """Which ends of a content lose their spaces."""
+
+    LEFT = 1
+    RIGHT = 2
+
+
 @dataclasses.dataclass(frozen=True)
 class Chat:
     """What a device joins, by what came before and what follows."""
 
     segments: Mapping[Pair, str]
-    stripped: frozenset[str]
-    """Roles whose contents are stripped of spaces at both ends."""
+    strips: Mapping[Pair, Strip]
+    """The ends that the content of a role loses behind what came before, where it loses any."""
     remarks: tuple[str, ...]
     """What the template does and a device does not, for the one who builds."""
 
@@ -122,11 +131,13 @@ class _Compiler:
         self.why = ""
         try:
             self.template = self.environment.from_string(template)
+            parsed = self.environment.parse(template)
             self.words = {
                 node.value
-                for node in self.environment.parse(template).find_all(jinja2.nodes.Const)
+                for node in parsed.find_all(jinja2.nodes.Const)
                 if isinstance(node.value, str)
             }
+            self.asks_day = any(node.name == DAY for node in parsed.find_all(jinja2.nodes.Name))
         except (jinja2.TemplateError, SyntaxError, ValueError, RecursionError,
                 MemoryError) as error:  # fmt: skip
             raise CheckpointError(
@@ -135,7 +146,7 @@ class _Compiler:
             ) from None
         self.remarks: list[str] = []
         self.segments: dict[Pair, str] = {}
-        self.stripped: frozenset[str] = frozenset()
+        self.strips: dict[Pair, Strip] = {}
 
     def render(self, conversation: _Conversation, contents: Sequence[str]) -> str | None:
         """Return the template's text; None, if it refuses the conversation."""
@@ -155,6 +166,11 @@ class _Compiler:
 
     def chat(self) -> Chat:
         """Find the segments, then prove them."""
+        if self.asks_day:
+            self.remarks.append(
+                f"the template writes the day of a conversation (`{DAY}`); a device writes what "
+                "the template has for when nobody knows the day"
+            )
         found = self._observed(NEEDED)
         if found is None or set(found) != set(NEEDED):
             self._refuse_ordinary()
@@ -168,11 +184,11 @@ class _Compiler:
                 continue
             if not set(group) <= set(wider):
                 continue
-            before = self.segments, self.stripped
+            before = self.segments, dict(self.strips)
             try:
                 self._widen(wider, group)
             except CheckpointError as error:
-                self.segments, self.stripped = before
+                self.segments, self.strips = before
                 self.remarks.append(f"no form on a device for {names}: {error}")
         self._probe()
         for pair, text in self.segments.items():
@@ -182,14 +198,14 @@ class _Compiler:
                     f"`{pair[1]}` after `{pair[0]}`",
                     hint=WAY_OUT,
                 )
-        return Chat(dict(self.segments), self.stripped, tuple(self.remarks))
+        return Chat(dict(self.segments), dict(self.strips), tuple(self.remarks))
 
     def _widen(self, segments: dict[Pair, str], fresh: Sequence[Pair]) -> None:
         """Take segments, and prove every conversation that a fresh pair is part of."""
-        known = {role for pair in self.segments for role in pair}
         self.segments = segments
-        roles = {role for pair in segments for role in pair if role in ROLES} - known
-        self.stripped |= {role for role in roles if self._strips(role)}
+        for pair in fresh:
+            if pair[1] in ROLES and (strip := self._strip(pair)):
+                self.strips[pair] = strip
         for conversation in _conversations(segments):
             if set(fresh).isdisjoint(conversation.pairs):
                 continue
@@ -242,6 +258,12 @@ class _Compiler:
                     f"hold the messages of {conversation} once and in their order",
                     hint=WAY_OUT,
                 ) from None
+            if parts is None and self.asks_day and DAY in self.why:
+                raise CheckpointError(
+                    f"the chat template writes the day of a conversation (`{DAY}`) and has nothing "
+                    "to write instead, and a bundle does not know the day",
+                    hint=WAY_OUT,
+                )
             if parts is None:
                 raise CheckpointError(
                     f"the chat template refuses the conversation {conversation}: {self.why}",
@@ -253,23 +275,26 @@ class _Compiler:
             hint=WAY_OUT,
         )
 
-    def _strips(self, role: str) -> bool:
-        """Return whether the contents of a role lose the spaces around them."""
+    def _strip(self, pair: Pair) -> Strip:
+        """Return which ends a content behind a pair's first loses, in the shortest conversation."""
         for conversation in _conversations(self.segments):
-            if role in conversation.roles:
-                contents = [SPACED if each == role else "qz" for each in conversation.roles]
-                text = self.render(conversation, contents)
-                if text is not None:
-                    return SPACED not in text
-        return False
+            if pair not in conversation.pairs:
+                continue
+            contents = ["qz"] * len(conversation.roles)
+            contents[conversation.pairs.index(pair)] = SPACED
+            text = self.render(conversation, contents)
+            if text is not None:
+                left = Strip.LEFT if SPACED.rstrip() not in text else Strip(0)
+                return left | (Strip.RIGHT if SPACED.lstrip() not in text else Strip(0))
+        return Strip(0)
 
     def _joined(self, conversation: _Conversation, contents: Sequence[str]) -> str:
-        ready = [
-            content.strip() if role in self.stripped else content
-            for role, content in zip(conversation.roles, contents, strict=True)
-        ]
-        segments = [self.segments[pair] for pair in conversation.pairs]
-        return "".join(itertools.chain(*itertools.zip_longest(segments, ready, fillvalue="")))
+        parts = []
+        for pair, content in zip(conversation.pairs, (*contents, ""), strict=True):
+            strip = self.strips.get(pair, Strip(0))
+            left = content.lstrip() if strip & Strip.LEFT else content
+            parts += [self.segments[pair], left.rstrip() if strip & Strip.RIGHT else left]
+        return "".join(parts)
 
     def _prove(self, conversation: _Conversation, turn: int) -> None:
         contents = [CONTENTS[(turn + at) % len(CONTENTS)] for at in range(len(conversation.roles))]
@@ -283,7 +308,7 @@ class _Compiler:
             )
 
     def _probe(self) -> None:
-        """Remark on words that the template looks for in contents."""
+        """Remark on words that the template looks for in contents, and on contents of nothing."""
         conversation = _Conversation((USER, ASSISTANT, USER), GENERATE)
         for word in sorted(self.words):
             for role in (USER, ASSISTANT):
@@ -292,6 +317,11 @@ class _Compiler:
         for role in (USER, ASSISTANT):
             contents = ["" if each == role else "c" for each in conversation.roles]
             self._compare(conversation, contents, f"empty contents of `{role}`")
+        conversation = _Conversation((SYSTEM, USER), GENERATE)
+        if set(conversation.pairs) <= set(self.segments):
+            for role, contents in ((USER, ["c", ""]), (SYSTEM, ["", "c"])):
+                what = f"empty contents of `{role}` in a conversation with `{SYSTEM}`"
+                self._compare(conversation, contents, what)
 
     def _compare(self, conversation: _Conversation, contents: Sequence[str], what: str) -> None:
         said = self.render(conversation, contents)

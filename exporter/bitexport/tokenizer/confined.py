@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 
 from bitexport.errors import CheckpointError
-from bitexport.tokenizer.chat_template import WAY_OUT, Chat, compile_chat
+from bitexport.tokenizer.chat_template import WAY_OUT, Chat, Strip, compile_chat
 
 SECONDS, MEGABYTES = 60, 2048
 
@@ -42,7 +42,7 @@ def compile_confined(template: str, tokens: Mapping[str, str], *, seconds: float
         raise CheckpointError(said["refused"], hint=said["hint"])
     return Chat(
         {(before, behind): text for before, behind, text in said["segments"]},
-        frozenset(said["stripped"]),
+        {(before, behind): Strip(strip) for before, behind, strip in said["strips"]},
         tuple(said["remarks"]),
     )
 
@@ -55,9 +55,8 @@ def _compile(asked: str) -> str:
     except CheckpointError as error:
         return json.dumps({"refused": str(error), "hint": error.hint})
     segments = [[*pair, text] for pair, text in chat.segments.items()]
-    return json.dumps(
-        {"segments": segments, "stripped": sorted(chat.stripped), "remarks": chat.remarks}
-    )
+    strips = [[*pair, int(strip)] for pair, strip in chat.strips.items()]
+    return json.dumps({"segments": segments, "strips": strips, "remarks": chat.remarks})
 
 
 def _limit_memory() -> None:

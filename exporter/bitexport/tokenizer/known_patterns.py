@@ -7,6 +7,7 @@ the families' own tokenizer.json, which the names stand for.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 from bitexport.tokenizer.characters import numeric, of_ranges, punctuation
 from bitexport.tokenizer.description import Pattern, Tail
@@ -62,38 +63,72 @@ class Manner:
     """Whether a text begins with the begin token where nothing says whether."""
 
 
-def manner(name: str) -> Manner | None:  # noqa: PLR0911
+def manner(name: str) -> Manner | None:
     """Return what `tokenizer.ggml.pre` stands for; None for a name that is not known here."""
-    digit = Pattern(One(numeric()), "Digits")
-    match name:
-        case "gpt-2" | "phi-2" | "mpt":
-            return Manner(stages=_cut(GPT2))
-        case "olmo":
-            return Manner(stages=_cut(GPT2), nfc=True)
-        case "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1":
-            return Manner(stages=_cut(LLAMA3), whole_pieces=True, begins=True)
-        case "qwen2" | "deepseek-r1-qwen":
-            return Manner(stages=_cut(QWEN2), nfc=True)
-        case "smollm" | "starcoder":
-            return Manner(stages=(digit, *_cut(GPT2)))
-        case "falcon":
-            signs = Pattern(Repeat(One(punctuation()), 1, None), "Punctuation")
-            digits = Pattern(Repeat(One(of_ranges([(0x30, 0x39)])), 1, None), "Digits")
-            stages = (signs, *_cut(GPT2), digits, *_cut("[0-9][0-9][0-9]"))
-            return Manner(stages=stages, digits_of_bytes=True)
-        case "gpt-4o":
-            return Manner(stages=_cut(GPT4O))
-        case "deepseek-llm":
-            before = _cut(LINE_ENDS, DEEPSEEK_LLM_LETTERS, DEEPSEEK_LLM_SIGNS)
-            tail = Tail(parse_pattern(SPACE))
-            return Manner(stages=(*before, tail, *_cut(DEEPSEEK_CJK), digit), begins=True)
-        case "deepseek-coder":
-            before = _cut(LINE_ENDS, r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK)
-            return Manner(stages=(*before, digit), begins=True)
-        case "deepseek-v3":
-            stages = _cut(r"\p{N}{1,3}", DEEPSEEK_V3_CJK, DEEPSEEK_V3)
-            return Manner(stages=stages, begins=True)
-    return None
+    return _MANNERS[name]() if name in _MANNERS else None
+
+
+def _gpt2() -> Manner:
+    return Manner(stages=_cut(GPT2))
+
+
+def _neox() -> Manner:
+    return Manner(stages=_cut(GPT2), nfc=True)
+
+
+def _llama3() -> Manner:
+    return Manner(stages=_cut(LLAMA3), whole_pieces=True, begins=True)
+
+
+def _qwen2() -> Manner:
+    return Manner(stages=_cut(QWEN2), nfc=True)
+
+
+def _smollm() -> Manner:
+    return Manner(stages=(_digit(), *_cut(GPT2)))
+
+
+def _falcon() -> Manner:
+    signs = Pattern(Repeat(One(punctuation()), 1, None), "Punctuation")
+    digits = Pattern(Repeat(One(of_ranges([(0x30, 0x39)])), 1, None), "Digits")
+    stages = (signs, *_cut(GPT2), digits, *_cut("[0-9][0-9][0-9]"))
+    return Manner(stages=stages, digits_of_bytes=True)
+
+
+def _gpt4o() -> Manner:
+    return Manner(stages=_cut(GPT4O))
+
+
+def _deepseek_llm() -> Manner:
+    before = _cut(LINE_ENDS, DEEPSEEK_LLM_LETTERS, DEEPSEEK_LLM_SIGNS)
+    tail = Tail(parse_pattern(SPACE))
+    return Manner(stages=(*before, tail, *_cut(DEEPSEEK_CJK), _digit()), begins=True)
+
+
+def _deepseek_coder() -> Manner:
+    before = _cut(LINE_ENDS, r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK)
+    return Manner(stages=(*before, _digit()), begins=True)
+
+
+def _deepseek_v3() -> Manner:
+    stages = _cut(r"\p{N}{1,3}", DEEPSEEK_V3_CJK, DEEPSEEK_V3)
+    return Manner(stages=stages, begins=True)
+
+
+_MANNERS: Mapping[str, Callable[[], Manner]] = {
+    "gpt-2": _gpt2, "phi-2": _gpt2, "mpt": _neox, "olmo": _neox,
+    "llama-bpe": _llama3, "llama3": _llama3, "llama-v3": _llama3, "falcon3": _llama3,
+    "falcon-h1": _llama3, "qwen2": _qwen2, "deepseek-r1-qwen": _qwen2,
+    "smollm": _smollm, "starcoder": _smollm, "falcon": _falcon, "gpt-4o": _gpt4o,
+    "deepseek-llm": _deepseek_llm, "deepseek-coder": _deepseek_coder,
+    "deepseek-v3": _deepseek_v3,
+}  # fmt: skip
+NAMES = tuple(_MANNERS)
+"""Every `tokenizer.ggml.pre` that is known here."""
+
+
+def _digit() -> Pattern:
+    return Pattern(One(numeric()), "Digits")
 
 
 def _cut(*patterns: str) -> tuple[Pattern, ...]:

@@ -20,5 +20,7 @@ def refuse(what: str) -> Never:
 def damaged(what: str) -> Never:
     """Refuse a tokenizer that contradicts itself."""
     raise CheckpointError(
-        f"the tokenizer {what}", hint="copy or download the model's tokenizer again"
+        f"the tokenizer {what}",
+        hint="copy or download the model's tokenizer again; or build with --text none: the model "
+        "is then given numbers of tokens",
     )

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bitexport.emit.manifest import Bundle
+from bitexport.emit.manifest import DATA, Bundle
+from bitexport.emit.text_rules import REBUILD
 from bitexport.errors import MismatchError, RunError, TargetError
 from bitexport.targets import Target, load_isas
 from bitexport.toolchain.compile import build_runner, find_library
@@ -17,7 +18,7 @@ from bitexport.toolchain.emulate import TIMEOUT_SECONDS
 from bitexport.toolchain.emulate import run as run_program
 from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference, first_difference
-from bitexport.verify.observed import Observed, parse
+from bitexport.verify.observed import Observed, damaged_text, parse
 
 ARENA_TOO_SMALL = -8  # BITX_E_ARENA
 EMULATED_BYTES_PER_SECOND = 1e5  # of weights, for a whole run: far below what was ever seen
@@ -116,6 +117,8 @@ class Machine:
                     f"the memory of {core} does not hold this run, which keeps every op output",
                     hint="give a shorter --prompt, or build with a smaller --context",
                 ) from error
+            if damage := damaged_text(error.completed.stdout):
+                raise MismatchError(f"{DATA}: {damage}", hint=REBUILD) from error
             if "\nisa used " not in error.completed.stdout:
                 raise  # it refused to start, and the error says why
             return parse(error.completed.stdout, str(error).partition("\n")[0])
@@ -188,7 +191,8 @@ def verify_core(
     try:
         for way in todo:
             tell(f"  {core}: {way.words}")
-            observed = device.start(core, way.arguments(expected))
+            checks = [] if runs else ["--check-text"]
+            observed = device.start(core, [*way.arguments(expected), *checks])
             runs += 1
             available, arena = observed.available, max(arena, observed.arena_bytes)
             seen += [observed.used] if observed.used not in seen else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from bitexport.emit.text_rules import damage
 from bitexport.errors import MismatchError
 
 
@@ -63,3 +64,12 @@ def parse(text: str, ending: str = "") -> Observed:
         raise MismatchError(f"the runner did not start: {said}")
     stopped = None if last == "end" and not ending else said
     return Observed(available, used, arena, digests, logits, tuple(tokens), dumped, tested, stopped)
+
+
+def damaged_text(text: str) -> str | None:
+    """Say which section of text a run found damaged, or None."""
+    for line in text.splitlines():
+        match line.split():
+            case ["status", *_, "rule", rule, "record", record]:
+                return damage(int(rule), int(record))
+    return None

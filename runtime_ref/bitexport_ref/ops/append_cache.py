@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ def append_cache(past: State, x: F32, *, heads: int) -> State:
     return cast(State, np.concatenate((past, split), axis=2))
 
 
-def appended_rows(present: State, count: int) -> State:
+def appended_rows(present: NDArray[Any], count: int) -> NDArray[Any]:
     """Return the last rows of a state as one row each: (b, heads, n, d) -> (b * s, heads * d)."""
     batch, heads, positions, head_size = present.shape
     last = present[:, :, positions - count :].transpose(0, 2, 1, 3)
-    return cast(State, last.reshape(batch * count, heads * head_size))
+    return last.reshape(batch * count, heads * head_size)

@@ -15,6 +15,7 @@ from bitexport_ref.errors import BadRole
 RULE = 27
 MOST_STOP_TOKENS = 8
 START, GENERATE, STOP = "start", "generate", "stop"
+LEFT, RIGHT, MOST_STRIP = 1, 2, 0xFF
 _HEADER = struct.Struct("<8I")
 _SEGMENTS = struct.Struct("<40I")
 _STOPS = struct.Struct("<8I")
@@ -47,7 +48,8 @@ class ChatTemplate:
     """Segments by what came before (start or a role) and what follows (a role, generate, stop)."""
 
     segments: Mapping[tuple[str, str], str]
-    stripped: frozenset[Role]
+    strips: Mapping[tuple[str, str], int]
+    """Which ends of a content are stripped behind what came before: 1 left, 2 right."""
     adds_prefix_tokens: bool
     stop_tokens: tuple[int, ...]
 
@@ -73,10 +75,7 @@ class ChatTemplate:
 
         for message in messages:
             at += say(self._segment(last, message.role))
-            content = message.content
-            if message.role in self.stripped:
-                content = content.strip()
-            size = say(content)
+            size = say(_stripped(message.content, self.strips.get((last, message.role), 0)))
             if size:
                 plain.append((at, at + size))
             at += size
@@ -98,7 +97,7 @@ def read_chat(section: bytes, vocabulary: int) -> ChatTemplate:
     require(RULE, len(section) >= head, f"chat template: {len(section)} bytes")
     flags, *strips, stop_count, r0, r1, r2 = _HEADER.unpack_from(section)
     require(RULE, not (r0 or r1 or r2), "chat template: a reserved field is not 0")
-    require(RULE, flags <= 1 and max(strips) <= 1, "chat template: an unknown flag")
+    require(RULE, flags <= 1 and max(strips) <= MOST_STRIP, "chat template: an unknown flag")
     stops = _STOPS.unpack_from(section, _HEADER.size + _SEGMENTS.size)
     require(RULE, stop_count <= MOST_STOP_TOKENS, f"chat template: {stop_count} stop tokens")
     counted, unused = stops[:stop_count], stops[stop_count:]
@@ -120,5 +119,14 @@ def read_chat(section: bytes, vocabulary: int) -> ChatTemplate:
         except UnicodeDecodeError:
             require(RULE, False, f"chat template: the segment {pair} is not UTF-8")
     require(RULE, end == len(body), f"chat template: {len(body) - end} bytes belong to no segment")
-    stripped = frozenset(role for role, strip in zip(Role, strips, strict=True) if strip)
-    return ChatTemplate(segments, stripped, bool(flags & 1), counted)
+    ends: dict[tuple[str, str], int] = {
+        (before, role): strip >> 2 * at & (LEFT | RIGHT)
+        for role, strip in zip(Role, strips, strict=True)
+        for at, before in enumerate((START, *Role))
+    }
+    return ChatTemplate(segments, ends, bool(flags & 1), counted)
+
+
+def _stripped(content: str, ends: int) -> str:
+    left = content.lstrip() if ends & LEFT else content
+    return left.rstrip() if ends & RIGHT else left

@@ -41,9 +41,9 @@ typedef enum bitx_status {
     BITX_E_TEXT = -16,       /* a text is not well-formed UTF-8 */
     BITX_E_ROLE = -17,       /* the model's chat template has no form for this row of roles */
     BITX_E_MASK = -18,       /* masks and biases leave no token to choose */
-    BITX_E_MODEL = -19,      /* the saved session is one of another model */
-    BITX_E_ROOM = -20,       /* a buffer of the caller is too small */
-    BITX_E_CANCELLED = -21   /* the caller asked to stop */
+    BITX_E_MODEL = -19,      /* the saved session is of another arithmetic: other weights, another
+                              * model, or one built with other options of numbers */
+    BITX_E_ROOM = -20        /* a buffer of the caller is too small */
 } bitx_status;
 
 /* Names a status, for logs.  Never null, even for a status it does not know. */
@@ -72,7 +72,7 @@ typedef struct bitx_model {
     const uint8_t *blob;
     uint64_t blob_bytes;
     bitx_section facts, strings, tensors, values, ops, operands, data, self_test, provenance;
-    bitx_section tokenizer, chat, generation; /* records: null where the file has none */
+    bitx_section tokenizer, chat, generation, arithmetic; /* records: null where there is none */
     uint32_t rule;   /* after a failure: the number of the broken rule in FORMAT.md, else 0 */
     uint32_t record; /* and the record of the section that breaks it */
 } bitx_model;

@@ -145,7 +145,9 @@ const int32_t *bitx_generator_tokens(const bitx_generator *generator, uint32_t *
 /* Makes `to` continue as `from` would: generators of one model, `to` with room for the tokens. */
 bitx_status bitx_generator_fork(bitx_generator *to, const bitx_generator *from);
 
-/* Writes the tokens and the states (FORMAT.md, section 4); reads them on any device. */
+/* Writes the tokens and the states (FORMAT.md, section 4); reads them on any device, from a file of
+ * any layout and context that says the same arithmetic (section 3.12), else BITX_E_MODEL.  A file
+ * that does not say is BITX_E_ARGUMENT, and its size 0. */
 size_t bitx_generator_save_size(const bitx_generator *generator);
 bitx_status bitx_generator_save(const bitx_generator *generator, void *bytes, size_t room);
 bitx_status bitx_generator_restore(bitx_generator *generator, const void *bytes, size_t count);

@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* Checks what the sections of text hold (FORMAT.md, rules 26 and 27), in some milliseconds, for a
+/* Checks what the sections of text hold (FORMAT.md, rules 26 to 28), in some milliseconds, for a
  * file that is new here: beside bitx_model_check_hashes(). */
 bitx_status bitx_model_check_text(bitx_model *model);
 

@@ -79,7 +79,7 @@ typedef struct request {
     const char *model, *prompt, *input;
     uint32_t generate, chunk, threads, isa, context, network;
     uint32_t dump_output, dump_position, dump_logits; /* the last: a position, or UINT32_MAX */
-    int trace, dump, self_test, check_hashes, stop;
+    int trace, dump, self_test, check_hashes, check_text, stop;
 } request;
 
 static int equal(const char *a, const char *b)
@@ -125,6 +125,7 @@ static const char *read_words(request *asked, int count, char **words)
     } const flags[] = {{"--trace", &asked->trace},
                        {"--self-test", &asked->self_test},
                        {"--check-hashes", &asked->check_hashes},
+                       {"--check-text", &asked->check_text},
                        {"--stop", &asked->stop}};
     struct {
         const char *name;
@@ -467,6 +468,7 @@ static bitx_status run(bitx_model *model, const void *blob, size_t blob_bytes, c
     bitx_status status = bitx_model_open(model, blob, blob_bytes);
 
     if (status == BITX_OK && asked->check_hashes) status = bitx_model_check_hashes(model);
+    if (status == BITX_OK && asked->check_text) status = bitx_model_check_text(model);
     if (status != BITX_OK) return status;
 
     if (asked->chunk) config.chunk_rows = asked->chunk;

@@ -15,8 +15,11 @@ int runner_run(int count, char **words);
  * there is no such file. */
 const void *runner_blob(const char *path, size_t *bytes);
 
-/* Reads a file of network inputs.  Null, when it cannot be read or the machine has no files. */
+/* Reads a whole file.  Null, when it cannot be read or there is no memory. */
 const void *runner_read(const char *path, size_t *bytes);
+
+/* Writes a whole file, over one that is there.  Whether it is written. */
+int runner_save(const char *path, const void *bytes, size_t count);
 
 /* Hands out memory that is aligned to 64 bytes and never returned.  Null, when there is none. */
 void *runner_allocate(size_t bytes);

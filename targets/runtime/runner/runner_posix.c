@@ -3,6 +3,7 @@
 
 #include "runner.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -45,14 +46,29 @@ bitx_parallel_for runner_threads(uint32_t threads, void **context)
     return bitx_threads_for;
 }
 
+static int write_all(int file, const char *bytes, size_t count)
+{
+    while (count > 0) {
+        const ssize_t written = write(file, bytes, count);
+        if (written <= 0) return 0;
+        bytes += written;
+        count -= (size_t)written;
+    }
+    return 1;
+}
+
+int runner_save(const char *path, const void *bytes, size_t count)
+{
+    const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+
+    if (file < 0) return 0;
+    const int written = write_all(file, bytes, count);
+    return close(file) == 0 && written;
+}
+
 void runner_write(const char *text, size_t bytes)
 {
-    while (bytes > 0) {
-        const ssize_t written = write(STDOUT_FILENO, text, bytes);
-        if (written <= 0) exit(3);
-        text += written;
-        bytes -= (size_t)written;
-    }
+    if (!write_all(STDOUT_FILENO, text, bytes)) exit(3);
 }
 
 int main(int count, char **words)

@@ -8,13 +8,20 @@
 
 enum {
     SYS_OPEN = 0x01,
+    SYS_CLOSE = 0x02,
     SYS_WRITE = 0x05,
     SYS_READ = 0x06,
     SYS_FLEN = 0x0C,
     SYS_GET_CMDLINE = 0x15,
     SYS_EXIT_EXTENDED = 0x20
 };
-enum { OPEN_READ = 1, OPEN_WRITE = 4, APPLICATION_EXIT = 0x20026, MOST_WORDS = 64 };
+enum {
+    OPEN_READ = 1,
+    OPEN_WRITE = 4,
+    OPEN_WRITE_BYTES = 5,
+    APPLICATION_EXIT = 0x20026,
+    MOST_WORDS = 64
+};
 
 extern const uint8_t runner_blob_start[], runner_blob_end[];
 extern uint8_t runner_memory_start[], runner_memory_end[];
@@ -28,14 +35,20 @@ static uintptr_t ask_debugger(uintptr_t operation, const uintptr_t *block)
     return r0;
 }
 
+/* A file of the debugger's machine; all bits set when it cannot be opened. */
+static uintptr_t open_file(const char *path, uintptr_t mode)
+{
+    uintptr_t length = 0;
+    while (path[length])
+        length++;
+    return ask_debugger(SYS_OPEN, (const uintptr_t[]){(uintptr_t)path, mode, length});
+}
+
 void runner_write(const char *text, size_t bytes)
 {
     static uintptr_t console;
 
-    if (console == 0) {
-        const uintptr_t name[] = {(uintptr_t)":tt", OPEN_WRITE, 3};
-        console = ask_debugger(SYS_OPEN, name);
-    }
+    if (console == 0) console = open_file(":tt", OPEN_WRITE);
     ask_debugger(SYS_WRITE, (const uintptr_t[]){console, (uintptr_t)text, bytes});
 }
 
@@ -54,20 +67,28 @@ const void *runner_blob(const char *path, size_t *bytes)
 
 const void *runner_read(const char *path, size_t *bytes)
 {
-    uintptr_t length = 0, file;
-    void *block;
+    const uintptr_t file = open_file(path, OPEN_READ);
 
     *bytes = 0;
-    while (path[length])
-        length++;
-    file = ask_debugger(SYS_OPEN, (const uintptr_t[]){(uintptr_t)path, OPEN_READ, length});
     if (file == UINTPTR_MAX) return NULL;
-    length = ask_debugger(SYS_FLEN, &file);
-    block = length == UINTPTR_MAX ? NULL : runner_allocate(length);
-    if (!block || ask_debugger(SYS_READ, (const uintptr_t[]){file, (uintptr_t)block, length}) != 0)
-        return NULL; /* it says how many bytes it did not read */
+    const uintptr_t length = ask_debugger(SYS_FLEN, &file);
+    void *const block = length == UINTPTR_MAX ? NULL : runner_allocate(length);
+    const uintptr_t wanted[] = {file, (uintptr_t)block, length};
+    const int read = block && ask_debugger(SYS_READ, wanted) == 0;
+    ask_debugger(SYS_CLOSE, &file);
+    if (!read) return NULL;
     *bytes = length;
     return block;
+}
+
+int runner_save(const char *path, const void *bytes, size_t count)
+{
+    const uintptr_t file = open_file(path, OPEN_WRITE_BYTES);
+
+    if (file == UINTPTR_MAX) return 0;
+    const uintptr_t wanted[] = {file, (uintptr_t)bytes, count};
+    const int written = ask_debugger(SYS_WRITE, wanted) == 0;
+    return ask_debugger(SYS_CLOSE, &file) == 0 && written;
 }
 
 void *runner_allocate(size_t bytes)

@@ -3,15 +3,16 @@
  *     talk <model> [--isa <mask>] [--threads <n>] [--chunk <n>] [--context <n>]
  *          [--ids <1,2,3>] [--text <hex> | <role>:<hex> ...] [--tokens <n>] [--draft <n>]
  *          [--keep <n>] [--stop <hex>]... [--sampler <9 numbers with commas>]
- *          [--resume <file>] [--saved 1]
+ *          [--resume <file>] [--save <file>]
  *
  * Linked in the place of runner.c.  <hex>: bytes of UTF-8, two digits each; `-` is none.  Roles:
  * system, user, assistant.  Text and messages go on behind --ids, messages as behind an answer;
- * with
- * --keep, tokens before them are dropped until they fit.  The sampler: temperature, top-p, min-p,
+ * with --keep, tokens before them are dropped until they fit.  --tokens 0 gives no answer: what was
+ * given is only saved.  The sampler: temperature, top-p, min-p,
  * repetition, presence and frequency as the bits of floats, then top-k, each empty where the
  * model's own is to stay; and the low and the high word of the seed.  Prints:
  *
+ *     restored                with --resume
  *     given <1,2,3>           every token before the answer
  *     shown <hex>             and as text
  *     sampler <9 numbers>     as above, all of them
@@ -20,7 +21,7 @@
  *     ended <why> <n> <hex>   a bitx_end; the token that ended it, or -; the text held back
  *     status <n> <name>       something failed
  *     memory <bytes>          of session and generator
- *     saved <hex>             with --saved: the hash at the end of the session, saved
+ *     saved <bytes>           with --save
  *     end
  */
 #include "runner_print.h"
@@ -32,12 +33,12 @@
 enum { MOST_MESSAGES = 48, MOST_STOPS = 8 };
 
 typedef struct wish {
-    const char *model, *ids, *text, *sampler, *resume;
+    const char *model, *ids, *text, *sampler, *resume, *save;
     const char *content[MOST_MESSAGES];
     bitx_role role[MOST_MESSAGES];
     const char *stop[MOST_STOPS];
     size_t messages, stops;
-    uint32_t isa, threads, chunk, context, tokens, draft, keep, saved;
+    uint32_t isa, threads, chunk, context, tokens, draft, keep;
     int shifts;
 } wish;
 
@@ -112,14 +113,15 @@ static int take_option(wish *w, const char *word, const char *next)
     } const numbers[] = {{"--isa", &w->isa},       {"--threads", &w->threads},
                          {"--chunk", &w->chunk},   {"--context", &w->context},
                          {"--tokens", &w->tokens}, {"--draft", &w->draft},
-                         {"--keep", &w->keep},     {"--saved", &w->saved}};
+                         {"--keep", &w->keep}};
     struct {
         const char *name;
         const char **text;
     } const texts[] = {{"--ids", &w->ids},
                        {"--text", &w->text},
                        {"--sampler", &w->sampler},
-                       {"--resume", &w->resume}};
+                       {"--resume", &w->resume},
+                       {"--save", &w->save}};
 
     if (!*next) return 0;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -226,7 +228,7 @@ static bitx_status encode(tokens *given, const bitx_model *model, const bitx_tex
     return bitx_encode(given->token, room, &given->count, model, text, flags, work, work_bytes);
 }
 
-static bitx_status encode_chat(tokens *given, const bitx_model *model, const wish *w)
+static bitx_status encode_chat(tokens *given, const bitx_model *model, const wish *w, int goes_on)
 {
     bitx_message said[MOST_MESSAGES];
     bitx_range plain[MOST_MESSAGES];
@@ -238,7 +240,7 @@ static bitx_status encode_chat(tokens *given, const bitx_model *model, const wis
         said[i].content = read_hex(w->content[i], &said[i].bytes);
         if (!said[i].content) return BITX_E_ARGUMENT;
     }
-    const bitx_role after = w->ids || w->resume ? BITX_ROLE_ASSISTANT : BITX_ROLE_START;
+    const bitx_role after = goes_on ? BITX_ROLE_ASSISTANT : BITX_ROLE_START;
     bitx_status status = bitx_chat_of_model(&chat, model);
     if (status != BITX_OK) return status;
     status = bitx_chat_text(NULL, 0, &text.count, plain, MOST_MESSAGES, &text.plain_count, model,
@@ -250,16 +252,15 @@ static bitx_status encode_chat(tokens *given, const bitx_model *model, const wis
     text.bytes = bytes;
     status = bitx_chat_text(bytes, room, &text.count, plain, MOST_MESSAGES, &text.plain_count,
                             model, said, w->messages, after, 1);
-    if (w->ids || w->resume) chat.encode_flags |= BITX_ENCODE_BARE;
+    if (goes_on) chat.encode_flags |= BITX_ENCODE_BARE;
     return status == BITX_OK ? encode(given, model, &text, chat.encode_flags) : status;
 }
 
-/* What comes behind --ids, or behind a session. */
-static bitx_status find_tokens(tokens *given, const bitx_model *model, const wish *w)
+/* What comes first, or goes on behind --ids or a session that holds tokens. */
+static bitx_status find_tokens(tokens *given, const bitx_model *model, const wish *w, int goes_on)
 {
     bitx_text text = {0};
-    if (w->messages) return encode_chat(given, model, w);
-    const int goes_on = w->ids || w->resume;
+    if (w->messages) return encode_chat(given, model, w, goes_on);
     if (!w->text) return goes_on ? BITX_OK : BITX_E_ARGUMENT;
     text.bytes = read_hex(w->text, &text.count);
     return text.bytes ? encode(given, model, &text, goes_on ? BITX_ENCODE_BARE : 0)
@@ -304,7 +305,7 @@ static bitx_status read_answer(bitx_answer *answer, const bitx_model *model, con
     const bitx_status status = bitx_answer_default(answer, model);
     if (status != BITX_OK) return status;
     if (w->sampler && !read_sampler(&answer->sampler, w->sampler)) return BITX_E_ARGUMENT;
-    if (w->tokens) answer->most_tokens = w->tokens;
+    answer->most_tokens = w->tokens;
     answer->draft = w->draft;
     answer->when_full = w->shifts ? BITX_WHEN_FULL_SHIFT : BITX_WHEN_FULL_STOP;
     answer->keep = w->keep;
@@ -339,19 +340,24 @@ static bitx_status restore(bitx_generator *generator, const char *file)
 {
     size_t count = 0;
     const void *bytes = runner_read(file, &count);
-    return bytes ? bitx_generator_restore(generator, bytes, count) : BITX_E_ARGUMENT;
+    const bitx_status status =
+        bytes ? bitx_generator_restore(generator, bytes, count) : BITX_E_ARGUMENT;
+    if (status == BITX_OK) print("restored\n");
+    return status;
 }
 
-static bitx_status print_saved(const bitx_generator *generator)
+static bitx_status save(const bitx_generator *generator, const char *file)
 {
     const size_t count = bitx_generator_save_size(generator);
-    uint8_t *bytes = runner_allocate(count);
+    void *bytes = runner_allocate(count);
     if (!bytes) return BITX_E_ARENA;
     const bitx_status status = bitx_generator_save(generator, bytes, count);
+    if (status != BITX_OK) return status;
+    if (!runner_save(file, bytes, count)) return BITX_E_ARGUMENT;
     print("saved ");
-    print_hex((const char *)bytes + count - BITX_SHA256_BYTES, BITX_SHA256_BYTES);
+    print_number(count);
     print("\n");
-    return status;
+    return BITX_OK;
 }
 
 static void print_given(const bitx_generator *generator)
@@ -427,13 +433,25 @@ static bitx_status open_generator(bitx_generator **generator, const bitx_model *
     return status == BITX_OK ? bitx_generator_open(generator, session, memory, bytes) : status;
 }
 
+static bitx_status answer_it(bitx_generator *generator, const bitx_model *model, const wish *w)
+{
+    bitx_answer answer;
+    bitx_event event = {.kind = BITX_EVENT_PREFILL};
+    bitx_status status = read_answer(&answer, model, w);
+    if (status == BITX_OK) print_sampler(&answer.sampler);
+    if (status == BITX_OK) status = bitx_generator_start(generator, &answer);
+    while (status == BITX_OK && event.kind != BITX_EVENT_END) {
+        status = bitx_generator_next(generator, &event);
+        if (status == BITX_OK) print_event(&event);
+    }
+    return status == BITX_OK ? event.status : status;
+}
+
 static bitx_status talk(const bitx_model *model, const wish *w)
 {
     bitx_config config = bitx_config_default();
     bitx_generator *generator = NULL;
     tokens before = {NULL, 0}, given = {NULL, 0};
-    bitx_answer answer;
-    bitx_event event = {.kind = BITX_EVENT_PREFILL};
 
     config.isa_mask = w->isa;
     config.context_tokens = w->context;
@@ -445,27 +463,20 @@ static bitx_status talk(const bitx_model *model, const wish *w)
         if (!config.parallel_for) return BITX_E_ARGUMENT;
     }
     bitx_status status = w->ids ? read_ids(&before, w->ids) : BITX_OK;
-    if (status == BITX_OK) status = find_tokens(&given, model, w);
     if (status == BITX_OK) status = open_generator(&generator, model, &config);
     if (status == BITX_OK && w->resume) status = restore(generator, w->resume);
+    if (status == BITX_OK) status = find_tokens(&given, model, w, w->ids || generator->count > 0);
     if (status == BITX_OK) status = give_both(generator, &before, &given, w);
     if (status != BITX_OK) return status;
     print_given(generator);
     status = print_shown(model, w->text || w->messages ? &given : &before);
-    if (status == BITX_OK) status = read_answer(&answer, model, w);
-    if (status == BITX_OK) print_sampler(&answer.sampler);
-    if (status == BITX_OK) status = bitx_generator_start(generator, &answer);
-    while (status == BITX_OK && event.kind != BITX_EVENT_END) {
-        status = bitx_generator_next(generator, &event);
-        if (status == BITX_OK) print_event(&event);
-    }
-    if (status == BITX_OK) status = event.status;
-    return status == BITX_OK && w->saved ? print_saved(generator) : status;
+    if (status == BITX_OK && w->tokens) status = answer_it(generator, model, w);
+    return status == BITX_OK && w->save ? save(generator, w->save) : status;
 }
 
 int runner_run(int count, char **words)
 {
-    wish w = {.isa = UINT32_MAX};
+    wish w = {.isa = UINT32_MAX, .tokens = BITX_ALL};
     bitx_model model = {0};
     size_t bytes = 0;
     const char *odd = take_words(&w, count, words);

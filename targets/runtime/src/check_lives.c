@@ -52,7 +52,7 @@ static life follow(const bitx_model *model, uint32_t value)
         if (i >= record.first_operand + record.inputs) {
             l.written++;
             l.maker = op;
-        } else if (record.code != BITX_OP_APPEND_CACHE || i != record.first_operand) {
+        } else if (!bitx_appends_to(record.code, i - record.first_operand)) {
             l.read++;
             l.read_early |= l.written == 0;
             l.read_elsewhere |= first_fused(model, op) != first_fused(model, l.maker);
@@ -61,13 +61,14 @@ static life follow(const bitx_model *model, uint32_t value)
     return l;
 }
 
-/* R22.  A state counts as made by its AppendCache, so that no position is read unwritten. */
+/* R22.  A state counts as made by the op that appends to it, so that no position is read unwritten.
+ */
 static int is_made_properly(const bitx_model *model, const bitx_value_record *value, const life *l)
 {
     if (value->role == BITX_INPUT) return l->written == 0;
     if (l->written != 1 || l->read_early) return 0;
     const uint32_t code = bitx_read_op(model, l->maker).code;
-    return (value->role == BITX_STATE) == (code == BITX_OP_APPEND_CACHE);
+    return (value->role == BITX_STATE) == bitx_appends(code);
 }
 
 /* R20.  Whether the value is made and only used inside one fusion. */

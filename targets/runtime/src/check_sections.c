@@ -27,6 +27,7 @@ static const struct section_kind {
     {11, sizeof(bitx_generation_record), 0, offsetof(bitx_model, generation)},
     {12, 1, 0, offsetof(bitx_model, self_test)},
     {13, 1, 0, offsetof(bitx_model, provenance)},
+    {14, 1, 0, offsetof(bitx_model, arithmetic)},
 };
 enum { SECTION_KINDS = sizeof section_kinds / sizeof section_kinds[0] };
 

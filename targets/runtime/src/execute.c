@@ -79,11 +79,12 @@ static bitx_trace_event describe_output(const bitx_call *call, uint32_t op, uint
     const bitx_matrix *out = &call->out[output];
     const bitx_model *model = call->session->model;
     const int is_state = out->role == BITX_STATE;
+    const bitx_matrix *appended = &call->in[bitx_appended(call)];
     return (bitx_trace_event){.op = op,
                               .output = output,
                               .value = bitx_string(model, bitx_read_value(model, out->index).name),
                               .dtype = (bitx_dtype)out->dtype,
-                              .rows = is_state ? call->in[1].rows : out->rows,
+                              .rows = is_state ? appended->rows : out->rows,
                               .columns = out->columns,
                               .stride = out->stride,
                               .data = bitx_row(out, is_state ? call->position : 0),

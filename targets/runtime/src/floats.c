@@ -37,6 +37,11 @@ float bitx_lane_dot_f16(const float *x, const uint16_t *y, size_t count)
     SUM_IN_LANES(x[i] * bitx_from_f16(y[i]));
 }
 
+float bitx_lane_dot_s8(const float *x, const int8_t *y, size_t count)
+{
+    SUM_IN_LANES(x[i] * (float)y[i]);
+}
+
 static inline int32_t larger(int32_t a, float x)
 {
     const int32_t magnitude = (int32_t)bitx_magnitude(x);

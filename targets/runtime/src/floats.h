@@ -149,6 +149,7 @@ float bitx_lane_sum_of_magnitudes(const float *x, size_t count);
 float bitx_lane_dot(const float *x, const float *y, size_t count);
 float bitx_lane_dot_bf16(const float *x, const uint16_t *y, size_t count);
 float bitx_lane_dot_f16(const float *x, const uint16_t *y, size_t count);
+float bitx_lane_dot_s8(const float *x, const int8_t *y, size_t count);
 
 /* Whether this build, on this core, rounds as NUMERICS.md asks. */
 int bitx_floats_are_sound(void);

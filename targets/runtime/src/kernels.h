@@ -9,6 +9,7 @@
 #include "../kernels/gemv_f32_f32_bf16/gemv_f32_f32_bf16.h"
 #include "../kernels/gemv_f32_f32_f16/gemv_f32_f32_f16.h"
 #include "../kernels/gemv_f32_f32_f32/gemv_f32_f32_f32.h"
+#include "../kernels/gemv_f32_f32_s8/gemv_f32_f32_s8.h"
 #include "../kernels/gemv_s32_s8_b1r/gemv_s32_s8_b1r.h"
 #include "../kernels/gemv_s32_s8_p16/gemv_s32_s8_p16.h"
 #include "../kernels/gemv_s32_s8_p2b/gemv_s32_s8_p2b.h"
@@ -18,6 +19,7 @@
 #include "../kernels/gemv_s32_s8_t5x3/gemv_s32_s8_t5x3.h"
 #include "../kernels/gevm_f32_f32_f16/gevm_f32_f32_f16.h"
 #include "../kernels/gevm_f32_f32_f32/gevm_f32_f32_f32.h"
+#include "../kernels/gevm_f32_f32_s8/gevm_f32_f32_s8.h"
 #include "../kernels/pack_p2r_t5x3/pack_p2r_t5x3.h"
 #include "../kernels/softmax_f32_f32/softmax_f32_f32.h"
 #include "../kernels/tables_s8_p16/tables_s8_p16.h"
@@ -47,7 +49,9 @@ typedef struct bitx_kernels {
     bitx_tables_s8_s8_p16_fn tables_s8_s8_p16;
     bitx_gemm_s32_s8_p2b_fn gemm_s32_s8_p2b;
     bitx_tables_s8_p2b_fn tables_s8_p2b; /* null: the product needs none */
-    bitx_isa isa;                        /* the best that put something in */
+    bitx_gemv_f32_f32_s8_fn gemv_f32_f32_s8;
+    bitx_gevm_f32_f32_s8_fn gevm_f32_f32_s8;
+    bitx_isa isa; /* the best that put something in */
 } bitx_kernels;
 
 /* Fills the table with the best kernels that this core has and mask allows. */

@@ -5,7 +5,7 @@
  */
 #include "kernels.h"
 #include "memory.h"
-#include "records.h"
+#include "ops.h"
 
 /* Rows of tiles, the same in every packed layout, begin one step of 16 columns after each other:
  * they share bytes, which saves stack. */
@@ -131,6 +131,21 @@ static void make_floats(float_operands *o, const uint8_t *bytes)
     }
 }
 
+/* Rows that begin anywhere; every byte is a code. */
+static int codes_agree(const bitx_kernels *kernels, const uint8_t *bytes)
+{
+    const int8_t *w = (const int8_t *)bytes;
+    float y[FLOAT_N + FLOAT_K], expected[FLOAT_N + FLOAT_K];
+    float_operands o;
+
+    make_floats(&o, bytes);
+    kernels->gemv_f32_f32_s8(y, o.x, w, FLOAT_N, FLOAT_K, FLOAT_K);
+    kernels->gevm_f32_f32_s8(y + FLOAT_N, o.x, w, FLOAT_N, FLOAT_K, FLOAT_K);
+    bitx_gemv_f32_f32_s8_scalar(expected, o.x, w, FLOAT_N, FLOAT_K, FLOAT_K);
+    bitx_gevm_f32_f32_s8_scalar(expected + FLOAT_N, o.x, w, FLOAT_N, FLOAT_K, FLOAT_K);
+    return bitx_same(y, expected, sizeof y);
+}
+
 static int softmax_agrees(bitx_softmax_f32_f32_fn kernel, const float_operands *o)
 {
     float e[FLOAT_K + 1], expected[FLOAT_K + 1];
@@ -189,6 +204,7 @@ int bitx_kernels_agree(const bitx_kernels *kernels)
     fill((uint8_t *)x, sizeof x, 1);
     fill(w, sizeof w, 2);
     int agree = all_agree(kernels, x, w) && floats_agree(kernels, w);
+    if (bitx_keeps_op(BITX_OP_ATTEND_INT8)) agree = agree && codes_agree(kernels, w);
     for (size_t i = 0; agree && i < 2 * sizeof extremes; i++) {
         __builtin_memset(x, i < sizeof extremes ? -128 : 127, sizeof x);
         __builtin_memset(w, extremes[i % sizeof extremes], sizeof w);

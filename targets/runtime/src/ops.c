@@ -1,44 +1,10 @@
-/* ops.c - the tables of ops and fusions.
- *
- * A library for one model may leave out what its plan does not use: bit c of BITX_OPS keeps the op
- * of code c, of BITX_FUSIONS the fusion.  The linker then drops the code of the others, and a file
- * that asks for one is refused as one that asks for an op of a later version.
- */
+/* ops.c - the tables of ops and fusions, those that the library keeps. */
 #include "ops.h"
 
-#ifndef BITX_OPS
-#define BITX_OPS 0xffffffffu
-#endif
 #ifndef BITX_FUSIONS
 #define BITX_FUSIONS 0xffffffffu
 #endif
 #define KEPT(kept, code, function) ((kept) >> (code) & 1u ? (function) : NULL)
-
-enum { FIRST_NETWORK_OP = BITX_OP_AFFINE };
-
-#define ENTRY(code, name, fewest, most, outputs, attributes)                                       \
-    {KEPT(BITX_OPS, code, bitx_fits_##name),                                                       \
-     KEPT(BITX_OPS, code, bitx_op_##name),                                                         \
-     fewest,                                                                                       \
-     most,                                                                                         \
-     outputs,                                                                                      \
-     attributes}
-
-static const bitx_op ops[FIRST_NETWORK_OP] = {
-#define BITX_FIRST_OPS_ALONE
-#define BITX_OP(code, constant, name, fewest, most, outputs, attributes)                           \
-    [code] = ENTRY(code, name, fewest, most, outputs, attributes),
-#include "../ops/ops.def"
-#undef BITX_OP
-#undef BITX_FIRST_OPS_ALONE
-};
-
-static const bitx_op network_ops[BITX_OP_AFTER_LAST - FIRST_NETWORK_OP] = {
-#define BITX_OP(code, constant, name, fewest, most, outputs, attributes)                           \
-    [(code) - FIRST_NETWORK_OP] = ENTRY(code, name, fewest, most, outputs, attributes),
-#include "../ops/network_ops.def"
-#undef BITX_OP
-};
 
 static const bitx_fusion fusions[BITX_FUSION_AFTER_LAST] = {
 #define BITX_FUSION(code, constant, name, first, second, third)                                    \
@@ -48,14 +14,20 @@ static const bitx_fusion fusions[BITX_FUSION_AFTER_LAST] = {
 #undef BITX_FUSION
 };
 
+/* A switch: what is not kept takes no room. */
 const bitx_op *bitx_find_op(uint32_t code)
 {
-    const bitx_op *op = NULL;
-    if (code < FIRST_NETWORK_OP)
-        op = &ops[code];
-    else if (BITX_OPS >> FIRST_NETWORK_OP && code < BITX_OP_AFTER_LAST)
-        op = &network_ops[code - FIRST_NETWORK_OP];
-    return op && op->run ? op : NULL;
+    switch (code) {
+#define BITX_OP(code, constant, name, fewest, most, outputs, attributes)                           \
+    case code: {                                                                                   \
+        static const bitx_op op = {bitx_fits_##name, bitx_op_##name, fewest, most,                 \
+                                   outputs,          attributes};                                  \
+        return bitx_keeps_op(code) ? &op : NULL;                                                   \
+    }
+#include "../ops/ops.def"
+#undef BITX_OP
+    default: return NULL;
+    }
 }
 
 const bitx_fusion *bitx_find_fusion(uint32_t code)

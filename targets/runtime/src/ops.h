@@ -18,6 +18,37 @@ enum {
     BITX_FUSION_AFTER_LAST
 };
 
+/* A library for one model may leave out what its plan does not use: bit c of BITX_OPS keeps the op
+ * of code c, of BITX_FUSIONS the fusion.  The linker then drops the code of the others, and a file
+ * that asks for one is refused as one that asks for an op of a later version. */
+#ifndef BITX_OPS
+#define BITX_OPS 0xffffffffu
+#endif
+
+static inline int bitx_keeps_op(uint32_t code)
+{
+    return (int)(BITX_OPS >> code & 1u);
+}
+
+/* Whether an op is this one, and kept. */
+static inline int bitx_is_op(uint32_t code, uint32_t which)
+{
+    return bitx_keeps_op(which) && code == which;
+}
+
+/* Whether an op appends rows to states: its first inputs, which are its outputs too. */
+static inline int bitx_appends(uint32_t code)
+{
+    return code == BITX_OP_APPEND_CACHE || bitx_is_op(code, BITX_OP_APPEND_CACHE_INT8);
+}
+
+/* Whether such an op appends to this operand. */
+static inline int bitx_appends_to(uint32_t code, uint32_t operand)
+{
+    return (code == BITX_OP_APPEND_CACHE && operand == 0) ||
+           (bitx_is_op(code, BITX_OP_APPEND_CACHE_INT8) && operand < 2);
+}
+
 enum { BITX_MOST_INPUTS = 5, BITX_MOST_OUTPUTS = 3, BITX_MOST_FUSED = 3 };
 
 /* Activations of an integer product: more columns could pass 2^31 (NUMERICS.md, section 4). */
@@ -41,6 +72,12 @@ typedef struct bitx_call {
     uint32_t attribute[4];
     bitx_matrix in[BITX_MOST_INPUTS], out[BITX_MOST_OUTPUTS];
 } bitx_call;
+
+/* Which input of an op that appends has the rows: the one behind the states. */
+static inline uint32_t bitx_appended(const bitx_call *call)
+{
+    return bitx_keeps_op(BITX_OP_APPEND_CACHE_INT8) ? call->outputs : 1;
+}
 
 /* fits: whether the operands are such that run may trust them.  run: see NUMERICS.md, section 3. */
 typedef struct bitx_op {

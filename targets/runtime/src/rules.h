@@ -14,8 +14,9 @@ bitx_status bitx_check_fusions(bitx_model *model);  /* R20: what a fusion covers
 bitx_status bitx_check_lives(bitx_model *model);    /* R22, R20: what it leaves out; R23 */
 
 /* Of sections that only some programs use: not asked when a file is opened. */
-bitx_status bitx_check_tokenizer(bitx_model *model); /* R26 */
-bitx_status bitx_check_chat(bitx_model *model);      /* R27 */
+bitx_status bitx_check_tokenizer(bitx_model *model);  /* R26 */
+bitx_status bitx_check_chat(bitx_model *model);       /* R27 */
+bitx_status bitx_check_generation(bitx_model *model); /* R28 */
 
 /* Remembers which record breaks which rule. */
 static inline bitx_status bitx_unsupported(bitx_model *model, uint32_t rule, size_t record)

@@ -98,7 +98,8 @@ static uint32_t most_heads(const bitx_model *model)
     uint32_t heads = 0;
     for (uint32_t i = 0; i < model->ops.count; i++) {
         const bitx_op_record op = bitx_read_op(model, i);
-        if (op.code == BITX_OP_ATTEND && op.attribute[0] > heads) heads = op.attribute[0];
+        const int attends = op.code == BITX_OP_ATTEND || bitx_is_op(op.code, BITX_OP_ATTEND_INT8);
+        if (attends && op.attribute[0] > heads) heads = op.attribute[0];
     }
     return heads;
 }

@@ -22,8 +22,7 @@ static const char names[] = "ok\0"
                             "roles without form\0"
                             "no token is left\0"
                             "session of another model\0"
-                            "buffer too small\0"
-                            "cancelled\0";
+                            "buffer too small\0";
 
 const char *bitx_status_name(bitx_status status)
 {

@@ -15,8 +15,10 @@ void bitx_use_avx2(bitx_kernels *kernels)
     kernels->gemv_f32_f32_f32 = bitx_gemv_f32_f32_f32_avx2;
     kernels->gemv_f32_f32_f16 = bitx_gemv_f32_f32_f16_avx2;
     kernels->gemv_f32_f32_bf16 = bitx_gemv_f32_f32_bf16_avx2;
+    kernels->gemv_f32_f32_s8 = bitx_gemv_f32_f32_s8_avx2;
     kernels->gevm_f32_f32_f32 = bitx_gevm_f32_f32_f32_avx2;
     kernels->gevm_f32_f32_f16 = bitx_gevm_f32_f32_f16_avx2;
+    kernels->gevm_f32_f32_s8 = bitx_gevm_f32_f32_s8_avx2;
     kernels->softmax_f32_f32 = bitx_softmax_f32_f32_avx2;
     kernels->isa = BITX_ISA_AVX2;
 }

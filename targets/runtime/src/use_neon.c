@@ -21,8 +21,10 @@ void bitx_use_neon(bitx_kernels *kernels)
     kernels->gemv_f32_f32_f32 = bitx_gemv_f32_f32_f32_neon;
     kernels->gemv_f32_f32_f16 = bitx_gemv_f32_f32_f16_neon;
     kernels->gemv_f32_f32_bf16 = bitx_gemv_f32_f32_bf16_neon;
+    kernels->gemv_f32_f32_s8 = bitx_gemv_f32_f32_s8_neon;
     kernels->gevm_f32_f32_f32 = bitx_gevm_f32_f32_f32_neon;
     kernels->gevm_f32_f32_f16 = bitx_gevm_f32_f32_f16_neon;
+    kernels->gevm_f32_f32_s8 = bitx_gevm_f32_f32_s8_neon;
     kernels->softmax_f32_f32 = bitx_softmax_f32_f32_neon;
 #endif
     kernels->isa = BITX_ISA_NEON;

@@ -1,6 +1,6 @@
 /* use_scalar.c - what scalar does best. */
 #include "kernels.h"
-#include "records.h"
+#include "ops.h"
 
 void bitx_use_scalar(bitx_kernels *kernels)
 {
@@ -25,5 +25,9 @@ void bitx_use_scalar(bitx_kernels *kernels)
     kernels->gevm_f32_f32_f32 = bitx_gevm_f32_f32_f32_scalar;
     kernels->gevm_f32_f32_f16 = bitx_gevm_f32_f32_f16_scalar;
     kernels->softmax_f32_f32 = bitx_softmax_f32_f32_scalar;
+    if (bitx_keeps_op(BITX_OP_ATTEND_INT8)) {
+        kernels->gemv_f32_f32_s8 = bitx_gemv_f32_f32_s8_scalar;
+        kernels->gevm_f32_f32_s8 = bitx_gevm_f32_f32_s8_scalar;
+    }
     kernels->isa = BITX_ISA_SCALAR;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -101,7 +102,6 @@ def test_text_for_a_model_without_tokenizer_is_refused_with_the_way_out(
         (["--ids", "1", "Once"], "give a PROMPT, or its tokens with --ids"),
         (["--ids", "1", "--chat"], "--chat takes text"),
         (["Once", "--system", "Be kind"], "--system is for --chat"),
-        (["Once", "--core", "native", "--save", "x"], "--resume and --save are for this machine"),
         (["Once", "--temperature", "nan"], "`nan` is no number from 0"),
         (["Once", "--temperature", "-1"], "`-1` is no number from 0"),
         (["Once", "--temperature", "inf"], "`inf` is no number from 0"),
@@ -115,6 +115,14 @@ def test_text_for_a_model_without_tokenizer_is_refused_with_the_way_out(
         (["Once", "--presence", "nan"], "`nan` is no number"),
         (["Once", "--frequency", "1e39"], "`1e39` is no number"),
         (["Once", "--seed", "18446744073709551616"], "is not in the range"),
+        (["Once", "--seed", "-1"], "-1 is not in the range"),
+        (["Once", "-n", "0"], "0 is not in the range"),
+        (["Once", "-n", "4294967296"], "4294967296 is not in the range"),
+        (["Once", "--shift", "-1"], "-1 is not in the range"),
+        (["Once", "--shift", "4294967296"], "4294967296 is not in the range"),
+        (["Once", "--shift", "65"], "--shift 65 keeps more than the context of 64 tokens"),
+        (["Once", "--draft", "9"], "9 is not in the range"),
+        (["Once", "--draft", "-1"], "-1 is not in the range"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
@@ -171,9 +179,9 @@ TOO_LONG = " ".join(["Once"] * 65)
         ([""], ("an empty text has no token", "bad argument")),
         ([TOO_LONG], ("65 tokens do not fit a context of 64", "context full")),
         ([NOT_UTF8], ("byte 5 of the text is not UTF-8", "text is not UTF-8")),
-        (["Once", "--stop", ""], ("cannot begin: bad argument", "bad argument")),
-        (["Once", "--stop", NOT_UTF8], ("cannot begin: bad argument", "bad argument")),
-        (["Once", "--stop", "x" * 129], ("cannot begin: bad argument", "bad argument")),
+        (["Once", "--stop", ""], ("'' is no stop string", "'' is no stop string")),
+        (["Once", "--stop", NOT_UTF8], ("is no stop string", "is no stop string")),
+        (["Once", "--stop", "x" * 129], ("is no stop string", "is no stop string")),
     ],
     ids=["empty", "too long", "no UTF-8", "empty stop", "stop no UTF-8", "long stop"],
 )
@@ -386,9 +394,25 @@ def test_a_saved_session_goes_on_as_if_it_had_not_been_away(
     saved = tmp_path / "saved.bits"
     whole = talked(talker, "Once upon\na time\n", "--chat", "-n", 3, *SAMPLED).stdout
     words = ["--chat", "-n", 3, *SAMPLED]
-    first = talked(talker, "Once upon\n", *words, "--save", saved)
-    second = talked(talker, "a time\n", *words, "--resume", saved)
-    assert first.stdout + second.stdout == whole
+    native = ["--core", "native"]
+    for here, there in (([], []), ([], native), (native, []), (native, native)):
+        first = talked(talker, "Once upon\n", *words, "--save", saved, *here)
+        second = talked(talker, "a time\n", *words, "--resume", saved, *there)
+        assert first.stdout + second.stdout == whole
+
+
+def test_what_is_saved_on_a_core_is_what_is_saved_here(talker: Bundle, tmp_path: Path) -> None:
+    saved = []
+    for number, core in enumerate(([], ["--core", "native"])):
+        first, second = tmp_path / f"first-{number}", tmp_path / f"second-{number}"
+        words = ["--chat", "-n", 3, *SAMPLED, *core]
+        assert talked(talker, "Once\nupon\n", *words, "--save", first).exit_code == 0
+        more = ["--resume", first, "--save", second]
+        assert talked(talker, "a\ntime\n", *words, *more).exit_code == 0
+        saved.append((first.read_bytes(), second.read_bytes()))
+        assert talked(talker, "", *words, *more).exit_code == 0  # nothing was said
+        assert second.read_bytes() == first.read_bytes()
+    assert saved[0] == saved[1]
 
 
 def test_a_session_that_is_damaged_or_another_models_is_refused(
@@ -399,15 +423,19 @@ def test_a_session_that_is_damaged_or_another_models_is_refused(
     sound = saved.read_bytes()
     words = ["run", talker.path, "a", "--resume", saved]
     for data, names in (
-        (b"", "cut short"), (sound[:-1], "cut short"), (sound + b"x", "too long"),
-        (b"x" + sound[1:], "not a .bitx file"), (sound[:70] + b"x" + sound[71:], "its hash"),
+        (b"", "it is shorter"), (sound[:-1], "it is shorter"), (sound + b"x", "or longer"),
+        (b"x" + sound[1:], "it is no saved session"),
+        (sound[:70] + b"x" + sound[71:], "it is damaged"),
     ):  # fmt: skip
         saved.write_bytes(data)
-        result = refused(1, "the saved session cannot be restored", *words)
-        assert names in result.stderr
+        for place in ([], ["--core", "native"]):
+            result = refused(1, "the saved session cannot be restored", *words, *place)
+            assert names in result.stderr
+    other = sound[:16] + bytes(32) + sound[48:-32]
+    saved.write_bytes(other + hashlib.sha256(other).digest())
+    refused(1, "it is of another model, or of this one with other options", *words)
     saved.write_bytes(sound)
-    other = ["run", host_bundle.path, "a", "--resume", saved]
-    refused(1, "session of another model", *other)
+    assert said("run", host_bundle.path, "a", "--resume", saved).exit_code == 0  # the same weights
     refused(1, "No such file", "run", talker.path, "a", "--resume", tmp_path / "absent")
     missing = ["run", talker.path, "a", "-n", 1, "--save", tmp_path / "absent" / "file"]
     result = said(*missing)
@@ -428,4 +456,4 @@ def test_an_answer_that_breaks_off_is_told_and_exit_1(
     result = said("run", talker.path, "Once upon", "-n", 4)
     assert result.exit_code == 1
     assert result.stdout == "Once upon\n"
-    assert "the answer broke off: no token is left to choose" in result.stderr
+    assert "the answer broke off: no token is left\n" in result.stderr

@@ -383,7 +383,7 @@ def test_another_seed_is_another_transcript(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"transcript": 2}, "not a transcript that this version understands"),
+        ({"transcript": 1}, "not a transcript that this version understands"),
         ({"prompt": "Once"}, "not a transcript that this version understands"),
         ({"sampler": 7}, "not a transcript that this version understands"),
         ({"prompt": []}, "holds no prompt"),
@@ -393,7 +393,7 @@ def test_another_seed_is_another_transcript(
         ({"tokens": [-1]}, "`-1` is not a token"),
         ({"tokens": [96]}, "token 96 is outside the vocabulary of 96"),
         ({"tokens": [3] * 64}, "2 and 64 tokens pass the context of 64"),
-        ({"model": "0" * 64}, "recorded with another model.bitx"),
+        ({"arithmetic": "0" * 64}, "recorded with another model, or with other options of numbers"),
         ({"sampler": {"temprature": 1}}, "`temprature` = 1 means nothing"),
         ({"sampler": {"temperature": "1"}}, "`temperature` = 1 means nothing"),
         ({"sampler": {"temperature": math.nan}}, "`temperature` = nan means nothing"),

@@ -16,9 +16,9 @@ from tests.tiny_families import tiny_model, write_tiny
 
 from bitexport.cli import main
 from bitexport.emit.manifest import open_bundle
-from bitexport.evaluate.damage import BUILT_IN
 from bitexport.evaluate.likelihood import token_nats
 from bitexport.evaluate.perplexity import evaluate
+from bitexport.evaluate.sample import BUILT_IN
 from bitexport.evaluate.windows import Window, read_text
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle

@@ -19,7 +19,9 @@ from bitexport.layouts.p16 import pack as pack_p16
 from bitexport.layouts.t5x3 import pack as pack_t5x3
 from bitexport.ops import DOMAIN, all_ops, function_of
 from bitexport_ref.ops.append_cache import append_cache
+from bitexport_ref.ops.append_cache_int8 import append_cache_int8
 from bitexport_ref.ops.attend import attend
+from bitexport_ref.ops.attend_int8 import attend_int8
 from bitexport_ref.ops.dense_matmul import dense_matmul_bf16, dense_matmul_f32, dense_matmul_q8
 from bitexport_ref.ops.embed import embed_bf16, embed_f32, embed_q8
 from bitexport_ref.ops.quantize_rows import quantize_rows
@@ -288,6 +290,21 @@ def test_append_cache_is_equal(
     np.testing.assert_array_equal(found[0], append_cache(before, x, heads=2))
 
 
+@pytest.mark.parametrize("past", [0, 4])
+def test_append_cache_int8_is_equal(past: int, rng: np.random.Generator, body: Body) -> None:
+    before = {
+        "past": codes(rng, 1, 2, max(past, 1), 6)[:, :, :past],
+        "past_scale": np.abs(floats(rng, 1, 2, past, 1)),
+    }
+    x = 100 * floats(rng, 1, 3, 12)
+    x[0, 1, :6] = 0
+    x[0, 2] *= np.float32(1e-9)
+    found = body("AppendCacheInt8", {**before, "x": x}, (np.int8, np.float32), heads=2)
+    expected = append_cache_int8(before["past"], before["past_scale"], x, heads=2)
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 # ---- near ------------------------------------------------------------------------------------
 
 
@@ -385,3 +402,20 @@ def test_attend_is_near(
     inputs = {"query": query, "key": key, "value": value}
     found = body("Attend", inputs, (np.float32,), **attributes)
     near(found[0], attend(query, key, value, heads=heads, kv_heads=kv_heads, scale=scale))
+
+
+@pytest.mark.parametrize(("past", "rows"), [(0, 1), (0, 7), (13, 3)])
+@pytest.mark.parametrize(("heads", "kv_heads", "d"), [(4, 2, 16), (4, 4, 10), (6, 1, 8)])
+def test_attend_int8_is_near(
+    heads: int, kv_heads: int, d: int, past: int, rows: int, rng: np.random.Generator, body: Body,
+    near: Near,
+) -> None:  # fmt: skip
+    shape = (1, kv_heads, past + rows)
+    inputs = {
+        "query": floats(rng, 1, rows, heads * d),
+        "key": codes(rng, *shape, d), "key_scale": np.abs(floats(rng, *shape, 1)) / 50,
+        "value": codes(rng, *shape, d), "value_scale": np.abs(floats(rng, *shape, 1)) / 50,
+    }  # fmt: skip
+    attributes = {"heads": heads, "kv_heads": kv_heads, "scale": float(np.float32(d**-0.5))}
+    found = body("AttendInt8", inputs, (np.float32,), **attributes)
+    near(found[0], attend_int8(*inputs.values(), **attributes))

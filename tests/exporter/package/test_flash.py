@@ -79,6 +79,12 @@ def test_a_program_links_the_ops_of_the_plan_and_no_other(bundle: Bundle, linked
     assert {name for name in names if name.startswith("bitx_op_")} == ops
 
 
+def test_a_program_links_no_kernel_of_a_cache_that_its_model_has_not(linked: Path) -> None:
+    names = {line[-1] for line in words_of("nm", linked)}
+    assert "bitx_gevm_f32_f32_f16_scalar" in names
+    assert not [name for name in names if name.endswith("_f32_f32_s8_scalar")]
+
+
 def test_a_model_with_another_op_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     library = build_library(TARGET, bundle.path, tmp_path, ["BITX_OPS=0x2u"])
     program = build_runner(TARGET, library, bundle.path, tmp_path / "runner")

@@ -73,7 +73,7 @@ def test_a_bundle_is_its_manifest_its_files_and_its_sections(bundles: dict[str, 
     assert [section["id"] for section in facts["sections"]] == sections
     assert [section["name"] for section in facts["sections"]] == [
         "facts", "strings", "tensors", "values", "ops", "operands", "data", "tokenizer",
-        "self-test", "provenance",
+        "self-test", "provenance", "arithmetic",
     ]  # fmt: skip
     assert facts["options"] == {"cache": "f16"}
     assert "options:\n  cache: f16\n" in render(facts)

@@ -10,7 +10,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from bitexport.errors import CheckpointError
 from bitexport.tokenizer.chat_section import chat_section
-from bitexport.tokenizer.chat_template import ROLES, compile_chat
+from bitexport.tokenizer.chat_template import ROLES, Strip, compile_chat
 from bitexport_ref.errors import BadRole
 from bitexport_ref.text.chat import Message, Role, read_chat
 
@@ -46,6 +46,30 @@ DATED = (
     "{% else %}{% set day = '26' %}{% endif %}"
     "{{ 'day ' + day + '\n' }}" + CHATML
 )
+# What LLaMA-2 does: a system message is part of what the user says first, and both are stripped.
+FOLDING = (
+    "{% set told = messages[0].role == 'system' %}"
+    "{% for message in (messages[1:] if told else messages) %}"
+    "{% if message.role != ('user', 'assistant')[loop.index0 % 2] %}"
+    "{{ raise_exception('in turns') }}{% endif %}"
+    "{% set said = '<<SYS>>\n' + messages[0].content + '\n<</SYS>>\n\n' + message.content"
+    " if told and loop.first else message.content %}"
+    "{{ bos_token + '[INST] ' + said.strip() + ' [/INST]' if message.role == 'user'"
+    " else ' ' + said.strip() + ' ' + eos_token }}{% endfor %}"
+)
+# What DeepSeek does: every system message goes to the front.
+GATHERING = (
+    "{{ bos_token }}{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'user' %}{{ '<U>' + m.content }}"
+    "{% elif m.role == 'assistant' %}{{ '<A>' + m.content + eos_token }}{% endif %}{% endfor %}"
+    "{{ '<A>' if add_generation_prompt }}"
+)
+# What Qwen3 does: thoughts stand in the last answer alone.
+THINKING = CHATML.replace(
+    "message['content']",
+    "('<think></think>' if loop.last and message.role == 'assistant' else '') + message['content']",
+)
+UNDATED = "the template writes the day of a conversation (`strftime_now`)"
 TEMPLATES = {
     "chatml": CHATML,
     "with system": WITH_SYSTEM,
@@ -88,8 +112,54 @@ def test_conversations_are_those_of_transformers(name: str) -> None:
     assert accepted >= 10
 
 
-def test_the_date_is_the_one_that_the_template_falls_back_to() -> None:
-    assert compile_chat(DATED, TOKENS).segments["start", "user"].startswith("day 26\n")
+def test_the_day_is_the_one_that_the_template_falls_back_to_and_that_is_said() -> None:
+    chat = compile_chat(DATED, TOKENS)
+    assert chat.segments["start", "user"].startswith("day 26\n")
+    assert any(remark.startswith(UNDATED) for remark in chat.remarks)
+    assert not any(UNDATED in remark for remark in compile_chat(CHATML, TOKENS).remarks)
+
+
+def test_a_system_message_may_be_part_of_what_the_user_says_first() -> None:
+    found = compile_chat(FOLDING, TOKENS)
+    chat = read_chat(chat_section(found, [0]), 1)
+    assert found.strips["start", "user"] == Strip.LEFT | Strip.RIGHT
+    assert found.strips["system", "user"] == Strip.RIGHT
+    assert ("start", "system") not in found.strips
+    rng = random.Random(47)
+    spaced = ["  a\n", "\t\u3000b ", "c", " d", "e\u00a0", *strings(48, 200)]
+    contents = [text for text in spaced if text.strip()]
+    for turns in range(4):
+        for first in ([], [Role.SYSTEM]):
+            roles = [*first, Role.USER, *[Role.ASSISTANT, Role.USER] * turns]
+            for _ in range(25):
+                messages = [Message(role, rng.choice(contents)) for role in roles]
+                expected = _expected(FOLDING, messages, True)
+                assert expected is not None
+                assert chat.join(messages).text == expected
+    assert any("empty contents of `user` in a conv" in remark for remark in found.remarks)
+
+
+def test_one_end_alone_may_be_stripped() -> None:
+    chat = compile_chat(ALTERNATING.replace(".strip()", ".lstrip()", 1), TOKENS)
+    assert chat.strips["start", "user"] == Strip.LEFT
+    assert chat.strips["user", "assistant"] == Strip.LEFT | Strip.RIGHT
+
+
+@pytest.mark.parametrize(
+    ("template", "without", "with_form"),
+    [
+        (FOLDING, {("user", "system"), ("user", "user")}, {("system", "user")}),
+        (GATHERING, {("user", "system"), ("assistant", "system")}, {("system", "user")}),
+        (THINKING, {("assistant", "stop")}, {("system", "user"), ("assistant", "user")}),
+        (ALTERNATING, {("start", "system"), ("user", "user")}, {("user", "generate")}),
+    ],
+)
+def test_what_a_template_writes_elsewhere_has_no_form(
+    template: str, without: set[tuple[str, str]], with_form: set[tuple[str, str]]
+) -> None:
+    segments = set(compile_chat(template, TOKENS).segments)
+    assert not without & segments
+    assert with_form <= segments
 
 
 def test_roles_that_the_template_does_not_speak_of_have_no_form_and_that_is_said() -> None:
@@ -125,8 +195,14 @@ def test_contents_that_the_template_looks_into_are_told() -> None:
             CHATML.replace("message['content']", "message['content'].replace('\n', ' ')"),
             "with the contents",
         ),
-        (CHATML.replace("message['content']", "message['content'].rstrip()"), "with the contents"),
-        ("{{ strftime_now('%d') }}" + CHATML, "strftime_now"),
+        (
+            CHATML.replace("message['content']", "message['content'].strip('\n')"),
+            "with the contents",
+        ),
+        (
+            "{{ strftime_now('%d') }}" + CHATML,
+            "the day of a conversation (`strftime_now`) and has nothing to write instead",
+        ),
         ("{{ messages.__class__.__mro__ }}" + CHATML, "refuses the conversation"),
     ],
 )

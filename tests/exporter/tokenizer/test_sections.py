@@ -1,5 +1,6 @@
 """What a checkpoint says about text is in the bundle: sections 9, 10 and 11."""
 
+import dataclasses
 import json
 import shutil
 import struct
@@ -105,3 +106,32 @@ def test_generation_defaults_are_those_of_the_model() -> None:
 def test_generation_defaults_out_of_range_are_refused(said: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="generation_config"):
         generation_section(said)
+
+
+def test_a_gguf_asks_under_general_sampling(folder: Path) -> None:
+    said = {
+        "general.sampling.temp": 0.75, "general.sampling.top_k": 20, "general.sampling.top_p": 0.5,
+        "general.sampling.min_p": 0.25, "general.sampling.penalty_repeat": 1.5,
+        "general.sampling.xtc_probability": 0.5, "general.sampling.penalty_last_n": 64,
+    }  # fmt: skip
+    (folder / "generation_config.json").rename(folder / "aside")
+    told: list[str] = []
+
+    def section(metadata: dict[str, Any]) -> tuple[float, ...] | None:
+        checkpoint = dataclasses.replace(open_checkpoint(folder), metadata=metadata)
+        wanted = WantedText(depth="none")
+        made = text_sections(checkpoint, folder, FACTS, wanted, told.append).get(GENERATION)
+        return made and struct.unpack("<IfIfffff32x", made)
+
+    assert section(said) == (1, 0.75, 20, 0.5, 0.25, 1.5, 0, 0)
+    assert told == [
+        "sampling: not done on a device: general.sampling.penalty_last_n, "
+        "general.sampling.xtc_probability"
+    ]
+    assert section({"general.sampling.temp": 0.0}) == (0, 1, ALL, 1, 0, 1, 0, 0)
+    assert section({"general.sampling.top_k": -1}) == (1, 1, ALL, 1, 0, 1, 0, 0)
+    assert section({"general.name": "x"}) is None
+    with pytest.raises(CheckpointError, match=r"general\.sampling\.\*: `top_p` is 1\.5"):
+        section({"general.sampling.top_p": 1.5})
+    (folder / "aside").rename(folder / "generation_config.json")  # which comes first
+    assert section(said) == (1, 1, ALL, 1, 0, 1, 0, 0)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bitexport.emit.source import copy_runtime
 from bitexport.errors import RunError
-from bitexport.paths import runtime_root
 from bitexport.targets import Target
-from bitexport.toolchain.compile import Library, build_runner, include_folders
+from bitexport.toolchain.compile import Library, build_runner
 from bitexport.toolchain.emulate import run
 
 
@@ -19,8 +18,7 @@ from bitexport.toolchain.emulate import run
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what the runner takes from a bundle: headers, and a model, here one of zeros."""
     bundle = tmp_path_factory.mktemp("bundle")
-    for room in include_folders():
-        shutil.copytree(runtime_root() / room, bundle / room)
+    copy_runtime((), bundle)
     (bundle / "model.bitx").write_bytes(bytes(4096))
     return bundle
 

@@ -75,7 +75,7 @@ SEGMENTS = {
 @pytest.mark.parametrize(
     "section",
     [
-        b"", words_of_template(0, 2), words_of_template(1, 2), words_of_template(3, 2),
+        b"", words_of_template(0, 2), words_of_template(1, 256), words_of_template(3, 1 << 31),
         words_of_template(4, 9), words_of_template(7, 1), words_of_template(48, 9999),
         words_of_template(49, 7), words_of_template(10, 1 << 31), words_of_template(11, NONE - 1),
         chat_section({(0, 1): b"\xff"}), chat_section({(0, 1): b"<s>"}) + b"x",
@@ -88,7 +88,7 @@ def test_what_is_wrong_with_a_template_is_refused(section: bytes) -> None:
 
 
 def test_messages_are_joined_by_the_segments_and_their_ranges_are_told() -> None:
-    chat = read_chat(chat_section(SEGMENTS, strip=(0, 1, 0), stops=[5]), 272)
+    chat = read_chat(chat_section(SEGMENTS, strip=(0, 0xFF, 0), stops=[5]), 272)
     assert (chat.stop_tokens, chat.adds_prefix_tokens) == ((5,), False)
     user, system, assistant = (
         Message(Role.USER, " \u3000\x1f\u00e9 "), Message(Role.SYSTEM, " s "),
@@ -105,6 +105,16 @@ def test_messages_are_joined_by_the_segments_and_their_ranges_are_told() -> None
     )
     assert begun.text.removesuffix(".") + later.text == whole.text
     assert chat.join([Message(Role.USER, "  ")]).plain == ()
+
+
+def test_what_came_before_says_which_ends_are_stripped() -> None:
+    chat = read_chat(chat_section(SEGMENTS, strip=(0, 0x4B, 0)), 272)
+    spaced, system, answer = (
+        Message(role, " x ") for role in (Role.USER, Role.SYSTEM, Role.ASSISTANT)
+    )
+    assert "[x]" in chat.join([spaced]).text
+    assert "[ x]" in chat.join([system, spaced]).text
+    assert "[x ]" in chat.join([spaced, answer, spaced]).text
 
 
 def test_a_row_of_roles_without_form_is_refused() -> None:

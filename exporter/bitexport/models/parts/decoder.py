@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -25,14 +25,17 @@ from bitexport.models.parts.builder import Activations, EmbeddingTable, GraphBui
 from bitexport.models.parts.config import HEAD
 from bitexport.models.parts.facts import Facts, facts_of
 from bitexport.models.parts.family import Family
-from bitexport.models.parts.options import ActivationKind, Options
+from bitexport.models.parts.options import ActivationKind, Cache, Options
 from bitexport.models.parts.precision import Precision
 from bitexport.models.parts.rope_tables import Frequencies, frequencies, rope_tables
 from bitexport.models.parts.shape import Config, read_config
-from bitexport.ops import Type
+from bitexport.ops import Type, apply
 
 LARGEST_ANGLE = 1 << 19  # of a specified sine (NUMERICS.md, section 5)
 EMBEDDING = "model.embed_tokens"
+CACHES: Mapping[Cache, ir.DataType] = {
+    "f32": ir.DataType.FLOAT, "f16": ir.DataType.FLOAT16, "int8": ir.DataType.INT8
+}  # fmt: skip
 OUTPUTS = ("o_proj", "down_proj")
 FEW_BITS: Mapping[Kind, str] = {Kind.TRITS: "ternary", Kind.SIGNS: "binary", Kind.INT4: "int4"}
 
@@ -67,15 +70,22 @@ class _Decoder:
         self.family, self.config = family, config
         self.options, self.chosen = options, Precision(checkpoint, options)
         self.low_bit = 0
-        cache = ir.DataType.FLOAT16 if options.cache == "f16" else ir.DataType.FLOAT
-        past = Type(cache, ("batch", config.kv_heads, "past", config.size))
         tokens = Type(ir.DataType.INT64, ("batch", "sequence"))
         states = [
-            (f"past_key_values.{layer}.{part}", past)
+            (f"past_key_values.{layer}.{part}{suffix}", kind)
             for layer in range(config.layers)
             for part in ("key", "value")
+            for suffix, kind in self.states().items()
         ]
         self.builder = GraphBuilder(family.name, [("input_ids", tokens), *states])
+
+    def states(self) -> Mapping[str, Type]:
+        """Return what the keys, or the values, of a layer are kept in, by the ends of names."""
+        config, cache = self.config, CACHES[self.options.cache]
+        states = {"": Type(cache, ("batch", config.kv_heads, "past", config.size))}
+        if cache is ir.DataType.INT8:
+            states["_scale"] = Type(ir.DataType.FLOAT, ("batch", config.kv_heads, "past", 1))
+        return states
 
     def build(self) -> ir.Model:
         """Return the whole graph."""
@@ -91,8 +101,8 @@ class _Decoder:
         x = table.embed(builder.input("input_ids"), "embedding")
         presents: list[ir.Value] = []
         for layer in range(config.layers):
-            x, key, value = self.layer(x, layer)
-            presents += [key, value]
+            x, caches = self.layer(x, layer)
+            presents += caches
         x = self.norm(x, "model.norm", config.hidden)
         logits = self.head(Activations(builder, x, "head"), table)
         self.chosen.refuse_unused()
@@ -124,15 +134,15 @@ class _Decoder:
             )
         return inverse
 
-    def layer(self, x: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    def layer(self, x: ir.Value, index: int) -> tuple[ir.Value, Sequence[ir.Value]]:
         """Return x after one transformer block, and its caches."""
         op, name = self.builder.op, f"model.layers.{index}"
-        mixed, keys, values = self.attention(x, index)
+        mixed, caches = self.attention(x, index)
         x = op("Add", [x, mixed], f"{name}.self_attn.residual")
         h = self.mlp(x, name)
-        return op("Add", [x, h], f"{name}.mlp.residual"), keys, values
+        return op("Add", [x, h], f"{name}.mlp.residual"), caches
 
-    def attention(self, x: ir.Value, index: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    def attention(self, x: ir.Value, index: int) -> tuple[ir.Value, Sequence[ir.Value]]:
         """Return what the heads see, and the caches."""
         config, layer = self.config, f"model.layers.{index}"
         name = f"{layer}.self_attn"
@@ -146,13 +156,13 @@ class _Decoder:
             key = self.norm(key, f"{name}.k_norm", config.size, config.kv_heads)
         query = self.rope(query, f"{name}.q_rope", config.heads)
         key = self.rope(key, f"{name}.k_rope", config.kv_heads)
-        keys, values = self.append(key, index, "key"), self.append(value, index, "value")
+        caches = [*self.append(key, index, "key"), *self.append(value, index, "value")]
         mixed = self.builder.op(
-            "Attend", [query, keys, values], f"{name}.attend",
+            f"Attend{self.suffix}", [query, *caches], f"{name}.attend",
             heads=config.heads, kv_heads=config.kv_heads, scale=config.size**-0.5,
         )  # fmt: skip
         inner = self.before_output(mixed, name, self.family.attention_norm, width)
-        return self.linear(inner, f"{name}.o_proj", config.hidden, width), keys, values
+        return self.linear(inner, f"{name}.o_proj", config.hidden, width), caches
 
     def mlp(self, x: ir.Value, layer: str) -> ir.Value:
         """Return the gated product, projected down."""
@@ -290,11 +300,19 @@ class _Decoder:
         inputs = [x, self.cos, self.sin, self.past_length]
         return self.builder.op("Rope", inputs, name, heads=heads)
 
-    def append(self, x: ir.Value, layer: int, part: str) -> ir.Value:
-        """Return the cache with the rows of x behind those it held."""
-        past = self.builder.input(f"past_key_values.{layer}.{part}")
-        heads = self.config.kv_heads
-        return self.builder.op("AppendCache", [past, x], f"present.{layer}.{part}", heads=heads)
+    @property
+    def suffix(self) -> str:
+        """What the ops of the cache are called that keep integers."""
+        return "Int8" if self.options.cache == "int8" else ""
+
+    def append(self, x: ir.Value, layer: int, part: str) -> Sequence[ir.Value]:
+        """Return the cache, and its scales where it has some, with x behind what it held."""
+        ends = [f"{layer}.{part}{suffix}" for suffix in self.states()]
+        past = [self.builder.input(f"past_key_values.{end}") for end in ends]
+        return apply(
+            self.builder.graph, f"AppendCache{self.suffix}", [*past, x],
+            [f"present.{end}" for end in ends], heads=self.config.kv_heads,
+        )  # fmt: skip
 
 
 class _Noted(Mapping[str, StoredTensor]):

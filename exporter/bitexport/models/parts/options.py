@@ -9,7 +9,7 @@ Form = Literal["f32", "f16", "bf16", "q8", "q4"]
 """How a matrix is stored that is float in the checkpoint; q8 and q4: NUMERICS.md, section 7."""
 ActivationKind = Literal["int8", "int8-group", "int16", "int4"]
 HeadActivations = Literal["int8", "int16"]
-Cache = Literal["f32", "f16"]
+Cache = Literal["f32", "f16", "int8"]
 Ternarize = Literal["absmean"]
 TernaryLayout = Literal["p2r", "p2b", "t5x3", "p16"]
 """How trits lie in the file, where columns are not cut into groups: FORMAT.md, section 3.3."""

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from bitexport.checkpoints.matrix import Kind, Matrix
 from bitexport.layouts import Layout, load_layout
@@ -65,12 +66,18 @@ class StoredMatrix:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes of the tensor in order, a block of rows at a time."""
+        for _, packed in self.blocks():
+            yield packed
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.generic], bytes]]:
+        """Yield blocks of rows, (rows, columns), as they are and as they lie in the file."""
         if self.packing:
             for _, rows in self.matrix.blocks(self.packing.ROW_TILE):
-                yield self.packing.pack(rows.astype(np.int8, copy=False)).tobytes()
+                weights = rows.astype(np.int8, copy=False)
+                yield weights, self.packing.pack(weights).tobytes()
         else:
             for _, rows in self.matrix.blocks():
-                yield np.ascontiguousarray(rows).tobytes()
+                yield rows, np.ascontiguousarray(rows).tobytes()
 
 
 def widened(matrix: Matrix) -> Matrix:

@@ -4,22 +4,30 @@
 #include "generator.h"
 
 static const uint8_t magic[8] = {'B', 'I', 'T', 'S', '\r', '\n', 0x1a, '\n'};
-enum { VERSION = 1 };
+enum { VERSION = 2, ARITHMETIC_VERSION = 1 };
 
 typedef struct saved_header {
     uint8_t magic[8];
     uint32_t version, states;
-    uint8_t model[BITX_SHA256_BYTES];
+    uint8_t arithmetic[BITX_SHA256_BYTES];
     uint32_t computed, pending;
     uint64_t bytes;
 } saved_header;
 
-static void identify(uint8_t *digest, const bitx_model *model)
+typedef struct arithmetic_record {
+    uint32_t version;
+    uint8_t sha256[BITX_SHA256_BYTES];
+} arithmetic_record;
+
+/* R30, for a generator that is asked to save or restore. */
+static bitx_status require_arithmetic(const bitx_generator *generator)
 {
-    bitx_sha256 hash;
-    bitx_sha256_begin(&hash);
-    bitx_sha256_add(&hash, model->blob, sizeof(bitx_header_record));
-    bitx_sha256_end(&hash, digest);
+    const bitx_section *section = &generator->session->model->arithmetic;
+    uint32_t version;
+    if (!section->records) return BITX_E_ARGUMENT;
+    if (section->bytes != sizeof(arithmetic_record)) return BITX_E_FORMAT;
+    bitx_copy(&version, section->records, sizeof version);
+    return version == ARITHMETIC_VERSION ? BITX_OK : BITX_E_UNSUPPORTED;
 }
 
 static saved_header describe(const bitx_generator *generator)
@@ -27,7 +35,8 @@ static saved_header describe(const bitx_generator *generator)
     const bitx_model *model = generator->session->model;
     saved_header header = {.version = VERSION};
     bitx_copy(header.magic, magic, sizeof magic);
-    identify(header.model, model);
+    bitx_copy(header.arithmetic, model->arithmetic.records + offsetof(arithmetic_record, sha256),
+              sizeof header.arithmetic);
     header.computed = generator->session->position;
     header.pending = generator->count - header.computed;
     header.bytes = sizeof header + (uint64_t)generator->count * sizeof *generator->token;
@@ -44,7 +53,7 @@ static saved_header describe(const bitx_generator *generator)
 
 size_t bitx_generator_save_size(const bitx_generator *generator)
 {
-    return (size_t)describe(generator).bytes;
+    return require_arithmetic(generator) == BITX_OK ? (size_t)describe(generator).bytes : 0;
 }
 
 /* From here to the next multiple of 64. */
@@ -86,6 +95,8 @@ static void digest(uint8_t *result, const uint8_t *bytes, size_t count)
 bitx_status bitx_generator_save(const bitx_generator *generator, void *bytes, size_t room)
 {
     if (!generator || !bytes || generator->phase != BITX_IDLE) return BITX_E_ARGUMENT;
+    const bitx_status status = require_arithmetic(generator);
+    if (status != BITX_OK) return status;
     const saved_header header = describe(generator);
     uint8_t *to = bytes;
     const size_t tokens = generator->count * sizeof *generator->token;
@@ -128,7 +139,8 @@ static bitx_status check(const bitx_generator *generator, const uint8_t *from, s
     if (header->bytes != count) return BITX_E_TRUNCATED;
     digest(found, from, count - BITX_SHA256_BYTES);
     if (!bitx_same(found, from + count - BITX_SHA256_BYTES, sizeof found)) return BITX_E_HASH;
-    if (!bitx_same(header->model, ours.model, sizeof ours.model)) return BITX_E_MODEL;
+    if (!bitx_same(header->arithmetic, ours.arithmetic, sizeof ours.arithmetic))
+        return BITX_E_MODEL;
     if (header->computed > session->context || header->pending > generator->room - header->computed)
         return BITX_E_FULL;
 
@@ -147,7 +159,8 @@ bitx_status bitx_generator_restore(bitx_generator *generator, const void *bytes,
 {
     if (!generator || !bytes || generator->phase != BITX_IDLE) return BITX_E_ARGUMENT;
     saved_header header;
-    const bitx_status status = check(generator, bytes, count, &header);
+    bitx_status status = require_arithmetic(generator);
+    if (status == BITX_OK) status = check(generator, bytes, count, &header);
     if (status != BITX_OK) return status;
 
     const uint32_t tokens = header.computed + header.pending;

@@ -17,7 +17,7 @@ bitx_status bitx_chat_read(bitx_chat_record *record, const bitx_model *model)
     int sound = record->flags <= BITX_CHAT_PREFIX && record->stop_count <= BITX_CHAT_STOPS &&
                 bitx_all_zero((const uint8_t *)record->reserved, sizeof record->reserved);
     for (uint32_t i = 0; i < BITX_ROLES; i++)
-        sound = sound && record->strip[i] <= 1;
+        sound = sound && record->strip[i] <= BITX_STRIP_MOST;
     for (uint32_t i = 0; i < BITX_CHAT_STOPS; i++)
         sound = sound && (i < record->stop_count ? record->stops[i] < vocabulary
                                                  : record->stops[i] == BITX_NONE);
@@ -56,15 +56,15 @@ static int is_stripped(uint32_t point)
            point == 0x3000;
 }
 
-static bitx_range strip(const uint8_t *bytes, size_t count)
+static bitx_range strip(const uint8_t *bytes, size_t count, uint32_t ends)
 {
     bitx_range kept = {0, count};
     uint32_t length;
 
-    while (kept.start < kept.end &&
+    while (ends & BITX_STRIP_LEFT && kept.start < kept.end &&
            is_stripped(bitx_utf8_read(bytes + kept.start, bytes + kept.end, &length)))
         kept.start += length;
-    while (kept.start < kept.end) {
+    while (ends & BITX_STRIP_RIGHT && kept.start < kept.end) {
         const uint8_t *const last = bitx_utf8_before(bytes + kept.start, bytes + kept.end);
         if (!is_stripped(bitx_utf8_read(last, bytes + kept.end, &length))) break;
         kept.end = (size_t)(last - bytes);
@@ -97,11 +97,10 @@ static int put_segment(writer *w, const bitx_model *model, const bitx_chat_recor
     return 1;
 }
 
-static void put_content(writer *w, const bitx_message *message, int is_bare)
+static void put_content(writer *w, const bitx_message *message, uint32_t ends)
 {
     const uint8_t *const bytes = (const uint8_t *)message->content;
-    const bitx_range kept =
-        is_bare ? strip(bytes, message->bytes) : (bitx_range){0, message->bytes};
+    const bitx_range kept = strip(bytes, message->bytes, ends);
 
     if (kept.start == kept.end) return;
     if (w->plain_count < w->plain_room)
@@ -128,7 +127,7 @@ static bitx_status join(writer *w, size_t *at, const bitx_model *model,
             return BITX_E_TEXT;
         if (!put_segment(w, model, record, row_of(after), (uint32_t)message->role))
             return BITX_E_ROLE;
-        put_content(w, message, record->strip[message->role] != 0);
+        put_content(w, message, record->strip[message->role] >> 2 * row_of(after));
     }
     const uint32_t end = generate ? BITX_CHAT_GENERATE : BITX_CHAT_STOP;
     return put_segment(w, model, record, row_of(after), end) ? BITX_OK : BITX_E_ROLE;

@@ -7,11 +7,12 @@
 
 enum { BITX_ROLES = 3, BITX_CHAT_ROWS = 4, BITX_CHAT_COLUMNS = 5, BITX_CHAT_STOPS = 8 };
 enum { BITX_CHAT_PREFIX = 1 };
+enum { BITX_STRIP_LEFT = 1, BITX_STRIP_RIGHT = 2, BITX_STRIP_MOST = 0xFF };
 enum { BITX_CHAT_GENERATE = 3, BITX_CHAT_STOP = 4 }; /* columns behind those of the roles */
 
 typedef struct bitx_chat_record {
     uint32_t flags;
-    uint32_t strip[BITX_ROLES];
+    uint32_t strip[BITX_ROLES]; /* two bits for each row of the table */
     uint32_t stop_count;
     uint32_t reserved[3];
     bitx_string_record segments[BITX_CHAT_ROWS][BITX_CHAT_COLUMNS];

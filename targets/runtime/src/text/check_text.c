@@ -1,4 +1,5 @@
-/* check_text.c - R26 and R27: what the tables of text hold. */
+/* check_text.c - R26 to R28: what the tables of text hold. */
+#include "bitexport_generate.h"
 #include "chat.h"
 #include "rules.h"
 #include "text_tables.h"
@@ -257,9 +258,17 @@ bitx_status bitx_check_chat(bitx_model *model)
     return BITX_OK;
 }
 
+bitx_status bitx_check_generation(bitx_model *model)
+{
+    bitx_sampler sampler;
+    const bitx_status status = bitx_sampler_of_model(&sampler, model);
+    return status == BITX_OK ? BITX_OK : bitx_broken(model, 28, 0);
+}
+
 bitx_status bitx_model_check_text(bitx_model *model)
 {
     if (!model || !model->facts.records) return BITX_E_ARGUMENT;
-    const bitx_status status = bitx_check_tokenizer(model);
-    return status == BITX_OK ? bitx_check_chat(model) : status;
+    bitx_status status = bitx_check_tokenizer(model);
+    if (status == BITX_OK) status = bitx_check_chat(model);
+    return status == BITX_OK ? bitx_check_generation(model) : status;
 }
