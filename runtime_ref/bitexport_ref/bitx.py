@@ -381,20 +381,20 @@ def self_test(bitx: Bitx) -> SelfTest | None:
 
 
 def network_test(bitx: Bitx) -> NetworkTest | None:
-    """Check R30 and return the self-test of a network, or None when the file has none."""
+    """Check R31 and return the self-test of a network, or None when the file has none."""
     section = bitx.section(SELF_TEST)
     if section is None or bitx.facts.is_language_model:
         return None
     body = bitx.blob[section.offset : section.end]
-    require(30, len(body) >= SELF_TEST_HEAD_BYTES, f"a self-test of {len(body)} bytes")
+    require(31, len(body) >= SELF_TEST_HEAD_BYTES, f"a self-test of {len(body)} bytes")
     count, tokens, outputs, reserved = struct.unpack("<4I", body[:SELF_TEST_HEAD_BYTES])
     said = f"{count} samples, {outputs} op outputs"
-    require(30, count >= 1 and tokens == 0 and reserved == 0, said)
+    require(31, count >= 1 and tokens == 0 and reserved == 0, said)
     inputs = [value for value in bitx.values if value.role == Role.INPUT]
     sizes = [max(value.rows, 1) * value.columns * value.dtype.size for value in inputs]
-    require(30, outputs == len(plan_trace_names(bitx)), f"{said}: not those of the plan")
+    require(31, outputs == len(plan_trace_names(bitx)), f"{said}: not those of the plan")
     wanted = SELF_TEST_HEAD_BYTES + count * sum(sizes) + CHAIN_BYTES * outputs
-    require(30, len(body) == wanted and sum(sizes) > 0, f"{said}: {len(body)} bytes")
+    require(31, len(body) == wanted and sum(sizes) > 0, f"{said}: {len(body)} bytes")
     at, samples = SELF_TEST_HEAD_BYTES, []
     for _ in range(count):
         sample = []

@@ -251,7 +251,7 @@ def test_a_damaged_self_test_is_damage(
         except BitxError as error:
             expected = error.rule
         said, stopped = self_test_of(device, bytes(changed), tmp_path)
-        assert (said is None and "damaged" in (stopped or "")) == (expected == 30), stopped
+        assert (said is None and "damaged" in (stopped or "")) == (expected == 31), stopped
 
 
 def asked(*words: object) -> Result:

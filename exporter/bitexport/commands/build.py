@@ -13,8 +13,8 @@ import click
 
 from bitexport.checkpoints.checkpoint import CONTAINERS
 from bitexport.emit.onnx_standard import Flavour
-from bitexport.evaluate.caches import measure_caches
 from bitexport.emit.tflite_step import TfliteFlavour
+from bitexport.evaluate.caches import measure_caches
 from bitexport.evaluate.damage import measure_baseline, measure_damage
 from bitexport.models import families
 from bitexport.models.parts.options import (

@@ -101,10 +101,7 @@ def command(
     runs on a core, op by op and fused, with the best instruction set and all threads.
     """
     _refuse_ignored_options()
-    if case is not None and not case.is_file():
-        raise BundleError(
-            f"{case}: no such replay file", hint="verify writes one where a core differs"
-        )
+    _refuse_missing(case)
     opened = open_bundle(bundle, check_files=True)
     target = find_target(opened.target_name)
     for core in cores:
@@ -114,8 +111,7 @@ def command(
         _refuse_options_of_text()
         _verify_network(opened, target, model, cores, given, quick=quick, as_json=as_json)
         return
-    if given is not None:
-        raise click.UsageError("--input is for networks; a language model takes --prompt or --ids")
+    _refuse_input(given)
     if against:
         assert checkpoint is not None
         assert text is not None
@@ -163,6 +159,13 @@ def command(
         report |= _report(opened, target, expected, results)
         click.echo(json.dumps(report, indent=2))
     _raise_on_failure(results)
+
+
+def _refuse_missing(case: Path | None) -> None:
+    if case is not None and not case.is_file():
+        raise BundleError(
+            f"{case}: no such replay file", hint="verify writes one where a core differs"
+        )
 
 
 def _refuse_ignored_options() -> None:
@@ -222,6 +225,8 @@ def _verify_graph(
             )
         if result.problem:
             raise MismatchError(f"{result.core}, onnxruntime: {result.problem}")
+
+
 def _refuse_options_of_text() -> None:
     """Refuse options that have no meaning for a network."""
     context = click.get_current_context()
@@ -231,6 +236,12 @@ def _refuse_options_of_text() -> None:
                 f"--{name.replace('case', 'replay')} is for language models; "
                 "a network takes --input"
             )
+
+
+def _refuse_input(given: Path | None) -> None:
+    """Refuse what only a network takes."""
+    if given is not None:
+        raise click.UsageError("--input is for networks; a language model takes --prompt or --ids")
 
 
 def _verify_network(

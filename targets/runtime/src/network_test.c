@@ -1,4 +1,4 @@
-/* network_test.c - R30, and the bits that the reference computed of some samples. */
+/* network_test.c - R31, and the bits that the reference computed of some samples. */
 #include "bitexport_network.h"
 #include "chain.h"
 #include "session.h"
@@ -42,7 +42,7 @@ static uint64_t sample_bytes(const bitx_model *model)
     return bytes;
 }
 
-/* R30. */
+/* R31. */
 static bitx_status read_test(test_vectors *test, const bitx_model *model)
 {
     const bitx_section *section = &model->self_test;

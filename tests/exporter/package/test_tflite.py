@@ -100,7 +100,9 @@ def custom(tiny: Checkpoint, host_bundle: Bundle, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def near(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Mapping[TfliteFlavour, Path]:
+def near(
+    tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[TfliteFlavour, Path]:
     """Return a step in ops of LiteRT, by flavour."""
     folder = tmp_path_factory.mktemp("near")
     model, facts = lowered(tiny.path)

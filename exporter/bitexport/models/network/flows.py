@@ -44,6 +44,8 @@ class Codes:
     scale: np.float32
     largest: int
     """Largest magnitude of a code."""
+    zero: int = 0
+    """The zero point that QuantizeLinear gave it, taken off already."""
 
 
 @dataclasses.dataclass

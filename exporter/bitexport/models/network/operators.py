@@ -286,14 +286,19 @@ def quantize_linear(call: Call) -> Flow:
     if bits is None:
         raise call.refusal(f"it makes {kind.name}", "quantize to 8 bits or fewer")
     least, most = bounds(bits, signed=not kind.name.startswith("u"), narrow=False)
-    return _to_codes(call, _checked(call.where, Quantizer(scale, least - shift, most - shift)))
+    flow = _to_codes(call, _checked(call.where, Quantizer(scale, least - shift, most - shift)))
+    assert isinstance(flow.source, Codes)
+    return dataclasses.replace(flow, source=dataclasses.replace(flow.source, zero=shift))
 
 
 def dequantize_linear(call: Call) -> Flow:
     """DequantizeLinear behind QuantizeLinear: the codes stand for the same numbers."""
     flow = call.flow
     scale = _scalar(call.where, call.constant(1, "scale"), "scale")
-    if not isinstance(flow.source, Codes) or flow.steps or flow.source.scale != scale:
+    given = call.optional(2, "zero point")
+    zero = 0 if given is None else int(_scalar(call.where, given.astype(np.int64), "zero point"))
+    codes = flow.source
+    if not isinstance(codes, Codes) or flow.steps or (codes.scale, codes.zero) != (scale, zero):
         raise call.refusal(
             "it does not undo the QuantizeLinear before it", "use one scale and zero point for both"
         )
@@ -308,7 +313,7 @@ def flattened(emitter: Emitter, flow: Flow, name: str) -> Flow:
     shape = (1, math.prod(flow.shape[1:]))
     if isinstance(flow.source, Codes) and not flow.steps:
         made = emitter.op("ChannelsFirstS8", [flow.source.value], f"{name}.codes")
-        return Flow(name, shape, Codes(made, flow.source.scale, flow.source.largest))
+        return Flow(name, shape, dataclasses.replace(flow.source, value=made))
     made = emitter.op("ChannelsFirst", [emitter.floats(flow)], name)
     return Flow(name, shape, Numbers(made))
 
@@ -377,9 +382,7 @@ def _pool(call: Call, op_type: str, window: Mapping[str, Any]) -> Flow:
     shape = (1, flow.shape[1], *size_behind(window))
     if op_type == "PoolMax" and isinstance(flow.source, Codes) and not flow.steps:
         made = call.emitter.op("PoolMaxS8", [flow.source.value], f"{call.name}.codes", **window)
-        return Flow(
-            call.name, shape, Codes(made, flow.source.scale, flow.source.largest), picture=True
-        )
+        return Flow(call.name, shape, dataclasses.replace(flow.source, value=made), picture=True)
     made = call.emitter.op(op_type, [call.emitter.floats(flow)], call.name, **window)
     return Flow(call.name, shape, Numbers(made), picture=True)
 

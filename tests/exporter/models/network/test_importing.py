@@ -112,6 +112,18 @@ def test_codes_of_quantize_and_dequantize_linear_are_codes(tmp_path: Path) -> No
     assert found == ["QuantizeFixed", "TernaryMatMul", "AffineS32"]
 
 
+@pytest.mark.parametrize(("scale", "zero"), [(0.25, 128), (0.125, 127)])
+def test_dequantize_linear_must_undo_what_was_done(scale: float, zero: int, tmp_path: Path) -> None:
+    writer = Writer()
+    numbers = [writer.tensor("s", np.float32(0.125)), writer.tensor("z", np.uint8(128))]
+    others = [writer.tensor("s2", np.float32(scale)), writer.tensor("z2", np.uint8(zero))]
+    x = writer.op("QuantizeLinear", ["x", *numbers], "q")
+    x = writer.op("DequantizeLinear", [x, *others], "x.codes")
+    writer.op("MatMul", [x, writer.tensor("w", writer.trits(6, 4))], "y")
+    said = refused(writer.save(tmp_path / "m.onnx", ("n", 6)))
+    assert "does not undo the QuantizeLinear before it" in said
+
+
 def test_floats_are_rounded_as_asked(tmp_path: Path) -> None:
     path = one_layer(tmp_path, Writer().trits(20, 6))
     assert ops(path)[0] == "QuantizeRowsInt16"
