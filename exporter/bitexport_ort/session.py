@@ -17,13 +17,15 @@ from packaging.version import Version
 from bitexport.errors import BundleError
 from bitexport.ops import DOMAIN, forms
 from bitexport.passes.fuse_ops import FUSIONS, Fusion
+from bitexport.passes.plan import APPENDS, ATTENDS
 
 PAST_LENGTH = "past_length"
 FOLDER = "session.model_external_initializers_file_folder_path"
 READS_FOLDER = Version("1.22")
 """The first onnxruntime that opens a graph from memory whose weights lie in a folder."""
-OURS = {("", "Relu")}
-"""Standard ops that onnxruntime computes with other bits: -0 is not above zero, and stays -0."""
+OURS = {("", "Relu"), ("", "Softmax")}
+"""Standard ops that onnxruntime computes with other bits: its Relu gives -0 for -0, its Softmax
+adds in another order."""
 LOOKED_UP = ("P2B", "P16")
 """Layouts that the runtime does not fuse two products of."""
 
@@ -123,7 +125,12 @@ def share_caches(model: onnx.ModelProto, positions: int) -> None:
     `past_length` is int64 [1].  A cache's input and output may then be bound to one buffer.
     """
     graph = model.graph
-    caches = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "AppendCache"}
+    caches = {
+        past: present
+        for node in graph.node
+        if node.op_type in APPENDS
+        for past, present in zip(node.input, node.output, strict=False)
+    }
     shapes = [node for node in graph.node if node.op_type == "Shape" and node.input[0] in caches]
     if not caches or len(shapes) != 1:
         raise BundleError("the graph has no caches to share: it is no language model")
@@ -137,5 +144,5 @@ def share_caches(model: onnx.ModelProto, positions: int) -> None:
             value.type.tensor_type.shape.dim[2].Clear()
             value.type.tensor_type.shape.dim[2].dim_value = positions
     for node in graph.node:
-        if node.op_type in ("AppendCache", "Attend"):
+        if node.op_type in (*APPENDS, *ATTENDS):
             node.input.append(length)

@@ -120,7 +120,10 @@ typedef struct bitx_ort_api {
     void (*release_domain)(bitx_ort_domain *domain);
     bitx_ort_slot from_102[28];
     bitx_ort_status *(*add_option)(bitx_ort_options *options, const char *key, const char *value);
-    bitx_ort_slot from_131[118];
+    bitx_ort_slot from_131[32];
+    bitx_ort_status *(*attribute_ints)(const bitx_ort_kernel_info *info, const char *name,
+                                       int64_t *values, size_t *count);
+    bitx_ort_slot from_164[85];
     bitx_ort_status *(*constant_input)(const bitx_ort_kernel_info *info, size_t index,
                                        int *is_constant, const bitx_ort_value **value);
     bitx_ort_slot from_250[24];
@@ -140,6 +143,7 @@ BITX_ORT_PLACE(default_allocator, 78);
 BITX_ORT_PLACE(context_output, 91);
 BITX_ORT_PLACE(release_domain, 101);
 BITX_ORT_PLACE(add_option, 130);
+BITX_ORT_PLACE(attribute_ints, 163);
 BITX_ORT_PLACE(constant_input, 249);
 BITX_ORT_PLACE(parallel_for, 274);
 

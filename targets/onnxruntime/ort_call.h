@@ -13,7 +13,8 @@ typedef struct ort_form {
     int is_fusion; /* code is that of a fusion */
 } ort_form;
 
-enum { ORT_MOST_RANK = 8 };
+/* One more than an op has: the positions so far. */
+enum { ORT_MOST_RANK = 8, ORT_MOST_INPUTS = BITX_MOST_INPUTS + 1 };
 
 /* A tensor; the rows of one have no room between them. */
 typedef struct ort_tensor {
@@ -30,7 +31,7 @@ typedef struct ort_kernel {
     const bitx_ort_api *api;
     uint32_t inputs, outputs;
     uint32_t n, k, attribute[4];
-    ort_tensor constant[BITX_MOST_INPUTS]; /* weights; no data: of a call */
+    ort_tensor constant[ORT_MOST_INPUTS]; /* weights; no data: of a call */
     bitx_kernels kernels;
 } ort_kernel;
 
@@ -41,7 +42,7 @@ typedef struct ort_call {
     bitx_ort_status *status; /* the first that went wrong; whoever returns it is done */
     bitx_session session;
     bitx_call call;
-    ort_tensor in[BITX_MOST_INPUTS], out[BITX_MOST_OUTPUTS];
+    ort_tensor in[ORT_MOST_INPUTS], out[BITX_MOST_OUTPUTS];
     uint8_t *room; /* of all copies */
 } ort_call;
 
@@ -50,6 +51,15 @@ void bitx_ort_refuse(ort_call *c, const char *because);
 
 /* The same, of an op that ran or did not fit. */
 void bitx_ort_refuse_status(ort_call *c, bitx_status status);
+
+/* Reads the attributes of an op that moves a window over a picture, as the plan has them. */
+bitx_ort_status *bitx_ort_read_window(ort_kernel *kernel, const bitx_ort_kernel_info *info);
+
+/* Whether an operator is one of a single picture: its output says so. */
+int bitx_ort_is_of_picture(const ort_form *form);
+
+/* The shape of output i of such an operator; its rank, or 0 if its input is no picture of it. */
+size_t bitx_ort_picture_dims(int64_t *dims, const ort_call *c, size_t i);
 
 /* Reads a tensor.  On failure, what onnxruntime says or what we say of it. */
 bitx_ort_status *bitx_ort_read(ort_tensor *tensor, const ort_kernel *kernel,

@@ -38,7 +38,8 @@ static bitx_ort_dtype dtype_of(char letter)
     case 'f': return BITX_ORT_F32;
     case 'q':
     case 'c': return BITX_ORT_S8;
-    case 's': return BITX_ORT_S32;
+    case 's':
+    case 't': return BITX_ORT_S32;
     case 'i':
     case 'p':
     case 'P': return BITX_ORT_S64;
@@ -96,21 +97,25 @@ static int domain_version(const bitx_ort_op *op)
 
 /* ---- Kernels ------------------------------------------------------------------------------ */
 
-/* Reads one attribute as the plan has it: a float by its bits. */
+/* Reads one attribute as the plan has it: a float by its bits, a negative number by its own. */
 static bitx_ort_status *read_attribute(uint32_t *value, const bitx_ort_api *api,
                                        const bitx_ort_kernel_info *info, const char *name)
 {
     char text[128];
     bitx_ort_status *status;
-    int64_t number = 0;
+    int64_t number = 0, least = 0;
     if (*name == '.') {
         float real = 0;
         status = api->attribute_float(info, name + 1, &real);
         *value = bitx_bits(real);
         return status;
     }
+    if (*name == '-') {
+        least = INT32_MIN;
+        name++;
+    }
     status = api->attribute_int(info, name, &number);
-    if (status || (number >= 0 && number <= INT32_MAX)) {
+    if (status || (number >= least && number <= INT32_MAX)) {
         *value = (uint32_t)number;
         return status;
     }
@@ -121,6 +126,7 @@ static bitx_ort_status *read_attribute(uint32_t *value, const bitx_ort_api *api,
 static bitx_ort_status *read_attributes(ort_kernel *kernel, const bitx_ort_kernel_info *info)
 {
     size_t at = 0;
+    if (*kernel->form->attributes == '@') return bitx_ort_read_window(kernel, info);
     for (const char *rest = kernel->form->attributes; *rest;) {
         char name[16];
         const size_t length = strcspn(rest, " ");
@@ -199,10 +205,12 @@ static bitx_ort_status *compute(void *made, bitx_ort_context *context)
     for (size_t i = 0; i < c.call.inputs; i++)
         if (!bitx_ort_read_input(&c, i)) return c.status;
     switch (kernel->form->is_fusion ? 0 : kernel->form->code) {
-    case BITX_OP_ROPE:         bitx_ort_rope(&c); break;
-    case BITX_OP_APPEND_CACHE: bitx_ort_append_cache(&c); break;
-    case BITX_OP_ATTEND:       bitx_ort_attend(&c); break;
-    default:                   bitx_ort_map_rows(&c);
+    case BITX_OP_ROPE:              bitx_ort_rope(&c); break;
+    case BITX_OP_APPEND_CACHE:
+    case BITX_OP_APPEND_CACHE_INT8: bitx_ort_append_cache(&c); break;
+    case BITX_OP_ATTEND:
+    case BITX_OP_ATTEND_INT8:       bitx_ort_attend(&c); break;
+    default:                        bitx_ort_map_rows(&c);
     }
     return c.status;
 }

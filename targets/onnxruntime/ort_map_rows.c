@@ -62,8 +62,11 @@ static int describe_input(ort_call *c, size_t i)
     case 'w': return describe_packed(&c->call.in[i], c->kernel, tensor);
     case 'x':
     case 'q':
-    case 's': c->call.in[i] = bitx_ort_rows(tensor); return tensor->rank > 0;
-    default:  c->call.in[i] = bitx_ort_plain(tensor); return tensor->rank == 1 || tensor->rank == 2;
+    case 's':
+        c->call.in[i] = bitx_ort_rows(tensor);
+        if (bitx_ort_is_of_picture(c->kernel->form)) c->call.in[i].row_kind = BITX_ROWS_FIXED;
+        return tensor->rank > 0;
+    default: c->call.in[i] = bitx_ort_plain(tensor); return tensor->rank == 1 || tensor->rank == 2;
     }
 }
 
@@ -87,19 +90,28 @@ static uint32_t output_dtype(char letter)
     return letter == 'q' ? BITX_S8 : letter == 's' ? BITX_S32 : BITX_F32;
 }
 
-static int make_outputs(ort_call *c)
+/* The shape of output i; its rank, or 0. */
+static size_t output_dims(int64_t *dims, const ort_call *c, size_t i)
 {
     const ort_form *form = c->kernel->form;
-    const int of_tokens = form->inputs[0] == 'i';
-    int64_t dims[ORT_MOST_RANK + 1];
-    const size_t rank = c->in[0].rank + (size_t)of_tokens;
+    const size_t rank = c->in[0].rank + (form->inputs[0] == 'i');
+    if (bitx_ort_is_of_picture(form)) return bitx_ort_picture_dims(dims, c, i);
     if (rank > ORT_MOST_RANK) return 0;
-    for (size_t i = 0; i < c->in[0].rank; i++)
-        dims[i] = c->in[0].dims[i];
+    for (size_t d = 0; d < c->in[0].rank; d++)
+        dims[d] = c->in[0].dims[d];
+    dims[rank - 1] = output_columns(c, form->outputs[2 * i + 1]);
+    return rank;
+}
+
+static int make_outputs(ort_call *c)
+{
     for (size_t i = 0; i < c->call.outputs; i++) {
-        dims[rank - 1] = output_columns(c, form->outputs[2 * i + 1]);
-        if (!bitx_ort_make_output(c, i, dims, rank, output_dtype(form->outputs[2 * i]))) return 0;
+        int64_t dims[ORT_MOST_RANK + 1];
+        const size_t rank = output_dims(dims, c, i);
+        const uint32_t dtype = output_dtype(c->kernel->form->outputs[2 * i]);
+        if (rank == 0 || !bitx_ort_make_output(c, i, dims, rank, dtype)) return 0;
         c->call.out[i] = bitx_ort_rows(&c->out[i]);
+        c->call.out[i].row_kind = c->call.in[0].row_kind;
     }
     return 1;
 }

@@ -1,7 +1,8 @@
-/* ort_sequence.c - ops for which positions count: Rope, AppendCache, Attend.
+/* ort_sequence.c - ops for which positions count: Rope, AppendCache, Attend, those of int8 codes.
  *
  * A cache of a graph has the shape [batch, heads, positions, size]; to the runtime each head of it
- * is a state of its own, its rows one after the other.
+ * is a state of its own, its rows one after the other.  Codes have a second one beside them, with
+ * their scales, of size 1.
  */
 #include "ort_call.h"
 
@@ -39,9 +40,27 @@ static int is_sequence(const ort_tensor *x)
     return x->rank == 3 && x->dtype == BITX_F32;
 }
 
-static int is_cache(const ort_tensor *cache)
+static int is_of_codes(const ort_call *c)
 {
-    return cache->rank == 4 && (cache->dtype == BITX_F32 || cache->dtype == BITX_F16);
+    return c->kernel->form->code == BITX_OP_APPEND_CACHE_INT8 ||
+           c->kernel->form->code == BITX_OP_ATTEND_INT8;
+}
+
+/* Caches that belong together. */
+static size_t parts_of_cache(const ort_call *c)
+{
+    return is_of_codes(c) ? 2 : 1;
+}
+
+/* Whether input i is a cache, and the one behind it has its scales. */
+static int is_cache(const ort_call *c, size_t i)
+{
+    const ort_tensor *cache = &c->in[i], *scales = &c->in[i + 1];
+    if (cache->rank != 4 || cache->dims[3] == 0) return 0;
+    if (!is_of_codes(c)) return cache->dtype == BITX_F32 || cache->dtype == BITX_F16;
+    const int64_t wanted[] = {cache->dims[0], cache->dims[1], cache->dims[2], 1};
+    return cache->dtype == BITX_S8 && scales->dtype == BITX_F32 &&
+           bitx_ort_has_dims(scales, wanted, 4);
 }
 
 /* Reads how many positions there were before; those of `otherwise` if nobody says. */
@@ -80,30 +99,37 @@ void bitx_ort_rope(ort_call *c)
 
 static int append_fits(ort_call *c)
 {
-    const ort_tensor *past = &c->in[0], *x = &c->in[1];
+    const ort_tensor *past = &c->in[0], *x = &c->in[parts_of_cache(c)];
     const int64_t heads = c->call.attribute[0];
-    const int64_t wanted[] = {past->rank == 4 ? past->dims[0] : 0, -1,
-                              past->rank == 4 ? heads * past->dims[3] : 0};
-    if (!is_cache(past) || !is_sequence(x) || past->dims[1] != heads || past->dims[3] == 0 ||
-        !bitx_ort_has_dims(x, wanted, 3))
+    if (!is_cache(c, 0)) return refuse_shapes(c);
+    const int64_t wanted[] = {past->dims[0], -1, heads * past->dims[3]};
+    if (!is_sequence(x) || past->dims[1] != heads || !bitx_ort_has_dims(x, wanted, 3))
         return refuse_shapes(c);
     return 1;
 }
 
-/* One head: what was there, unless it is there already, then the new rows. */
+/* Takes over what was there, unless it is there already. */
+static void copy_past(const bitx_matrix *present, const bitx_matrix *past, uint32_t before,
+                      uint32_t after)
+{
+    if (present->data == past->data) return;
+    bitx_copy(present->data, past->data, before * past->stride);
+    bitx_zero(bitx_row(present, after), (present->rows - after) * past->stride);
+}
+
+/* One head: what was there, then the new rows. */
 static void append_head(ort_call *c, size_t item, size_t head)
 {
-    const bitx_matrix past = head_of(&c->in[0], item, head);
+    const size_t parts = parts_of_cache(c);
+    const ort_tensor *x = &c->in[parts];
     bitx_call call = c->call;
-    call.inputs = 2;
+    call.inputs = (uint32_t)parts + 1;
     call.attribute[0] = 1;
-    call.out[0] = head_of(&c->out[0], item, head);
-    call.in[0] = call.out[0];
-    call.in[1] = part(&c->in[1], item, head, past.columns);
-    if (call.out[0].data != past.data) {
-        const uint32_t end = call.position + call.in[1].rows;
-        bitx_copy(call.out[0].data, past.data, call.position * past.stride);
-        bitx_zero(bitx_row(&call.out[0], end), (call.out[0].rows - end) * past.stride);
+    call.in[parts] = part(x, item, head, (size_t)c->in[0].dims[3]);
+    for (size_t i = 0; i < parts; i++) {
+        const bitx_matrix past = head_of(&c->in[i], item, head);
+        call.in[i] = call.out[i] = head_of(&c->out[i], item, head);
+        copy_past(&call.out[i], &past, call.position, call.position + call.in[parts].rows);
     }
     bitx_ort_run(c, &call);
 }
@@ -115,35 +141,45 @@ static int overlap(const ort_tensor *a, const ort_tensor *b)
     return a->data < b_end && b->data < a_end;
 }
 
-/* A past whose positions are all taken grows; one that has room, as its third input says, is as
+/* Makes the present of part i, with room for so many positions; 0 after a refusal. */
+static int make_present(ort_call *c, size_t i, int64_t positions, int may_share)
+{
+    const ort_tensor *past = &c->in[i];
+    const int64_t dims[] = {past->dims[0], past->dims[1], positions, past->dims[3]};
+    if (!bitx_ort_make_output(c, i, dims, 4, past->dtype)) return 0;
+    if (!overlap(past, &c->out[i]) || (may_share && past->data == c->out[i].data)) return 1;
+    bitx_ort_refuse(c, "past and present share memory, but nobody says how much is taken");
+    return 0;
+}
+
+/* A past whose positions are all taken grows; one that has room, as the last input says, is as
  * large afterwards, and may be the same memory. */
 void bitx_ort_append_cache(ort_call *c)
 {
     const ort_tensor *past = &c->in[0];
-    if (!append_fits(c) || !read_position(c, 2, past->dims[2])) return;
-    const int64_t after = c->call.position + c->in[1].dims[1];
-    const int64_t dims[] = {past->dims[0], past->dims[1], c->in[2].data ? past->dims[2] : after,
-                            past->dims[3]};
-    if (after > dims[2]) {
+    const size_t parts = parts_of_cache(c);
+    if (!append_fits(c) || !read_position(c, parts + 1, past->dims[2])) return;
+    const int has_room = c->in[parts + 1].data != NULL;
+    const int64_t after = c->call.position + c->in[parts].dims[1];
+    const int64_t positions = has_room ? past->dims[2] : after;
+    if (after > positions) {
         bitx_ort_refuse_status(c, BITX_E_FULL);
         return;
     }
-    if (!bitx_ort_make_output(c, 0, dims, 4, past->dtype)) return;
-    if (overlap(past, &c->out[0]) && !(c->in[2].data && past->data == c->out[0].data)) {
-        bitx_ort_refuse(c, "past and present share memory, but nobody says how much is taken");
-        return;
-    }
-    for (size_t b = 0; b < (size_t)dims[0]; b++)
-        for (size_t h = 0; !c->status && h < (size_t)dims[1]; h++)
+    for (size_t i = 0; i < parts; i++)
+        if (!make_present(c, i, positions, has_room)) return;
+    for (size_t b = 0; b < (size_t)past->dims[0]; b++)
+        for (size_t h = 0; !c->status && h < (size_t)past->dims[1]; h++)
             append_head(c, b, h);
 }
 
 static int attend_fits(ort_call *c)
 {
-    const ort_tensor *query = &c->in[0], *key = &c->in[1], *value = &c->in[2];
+    const size_t parts = parts_of_cache(c);
+    const ort_tensor *query = &c->in[0], *key = &c->in[1], *value = &c->in[1 + parts];
     const int64_t heads = c->call.attribute[0], kv_heads = c->call.attribute[1];
-    if (!is_sequence(query) || !is_cache(key) || !is_cache(value) || kv_heads == 0 ||
-        heads < kv_heads || key->dtype != value->dtype || key->dims[3] == 0)
+    if (!is_sequence(query) || !is_cache(c, 1) || !is_cache(c, 1 + parts) || kv_heads == 0 ||
+        heads < kv_heads || key->dtype != value->dtype)
         return refuse_shapes(c);
     const int64_t wanted[] = {query->dims[0], kv_heads, key->dims[2], key->dims[3]};
     if (!bitx_ort_has_dims(key, wanted, 4) || !bitx_ort_has_dims(value, wanted, 4) ||
@@ -168,11 +204,11 @@ static bitx_status attend_head(const ort_call *c, size_t item, size_t head, floa
     session.scores = (uint8_t *)scores;
     session.scores_stride = 0;
     call.session = &session;
-    call.inputs = 3;
+    call.inputs = (uint32_t)(1 + 2 * parts_of_cache(c));
     call.attribute[0] = call.attribute[1] = 1;
     call.in[0] = part(&c->in[0], item, head, size);
-    call.in[1] = head_of(&c->in[1], item, head * kv_heads / heads);
-    call.in[2] = head_of(&c->in[2], item, head * kv_heads / heads);
+    for (size_t i = 1; i < call.inputs; i++)
+        call.in[i] = head_of(&c->in[i], item, head * kv_heads / heads);
     call.out[0] = part(&c->out[0], item, head, size);
     const bitx_op *op = bitx_find_op(c->kernel->form->code);
     if (!op) return BITX_E_UNSUPPORTED;
@@ -192,7 +228,8 @@ static void attend_task(void *argument, size_t index)
 
 void bitx_ort_attend(ort_call *c)
 {
-    if (!attend_fits(c) || !read_position(c, 3, c->in[1].dims[2] - c->in[0].dims[1])) return;
+    const size_t last = 1 + 2 * parts_of_cache(c);
+    if (!attend_fits(c) || !read_position(c, last, c->in[1].dims[2] - c->in[0].dims[1])) return;
     if (!bitx_ort_make_output(c, 0, c->in[0].dims, 3, BITX_F32)) return;
     const size_t count = (size_t)c->in[0].dims[0] * c->call.attribute[0];
     if (c->out[0].elements == 0) return;

@@ -28,7 +28,7 @@ from bitexport.runtime.model import HostModel, host_library
 Step = Callable[[int], int]
 """Takes a token and chooses the next."""
 
-DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
 
 def own_steps(model: HostModel, threads: int, context: int) -> Step:

@@ -18,9 +18,9 @@ def main():
     options.intra_op_num_threads = 2
     options.register_custom_ops_library(library)
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    floats = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+    dtypes = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
     states = {
-        value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), floats[value.type])
+        value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), dtypes[value.type])
         for value in session.get_inputs()
         if value.name != "input_ids"
     }

@@ -17,13 +17,15 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from tests import mixed_network
+from tests import mixed_network, networks
 from tests.tiny_checkpoint import RAGGED, WIDE, Shape, write_checkpoint
 
 import bitexport_ort
 from bitexport.checkpoints.matrix import Kind, Matrix
+from bitexport.checkpoints.onnx_file import read_onnx
 from bitexport.checkpoints.weights import Weights
 from bitexport.errors import BundleError
+from bitexport.models.network.importing import build_network
 from bitexport.models.parts.builder import Activations, GraphBuilder
 from bitexport.models.parts.options import Options
 from bitexport.ops import DOMAIN, Type, forms
@@ -37,11 +39,11 @@ Write = Callable[..., Path]
 Graph = Callable[[int], Path]
 
 TOKENS = np.array([1, 3, 5, 7, 9, 11, 20, 40, 60, 80])
-DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 LOGICAL = ("TernaryMatMul", "GroupMatMul", "GroupMatMulInt16", "GroupEmbed")
 """Forms whose weights have no layout yet: no file holds them."""
 
-STANDARD = ("Relu",)
+STANDARD = ("Relu", "Softmax")
 """Standard ops that a session opened for speed computes with our kernels."""
 
 MIXED = [
@@ -55,7 +57,17 @@ MODELS = [
     (RAGGED, Options(activations="int16", layout="t5x3")),
     (WIDE, Options(layout="p2b")),
     (WIDE, Options(layout="p16", embedding="f32")),
+    (RAGGED, Options(cache="int8")),
 ]
+
+
+WriteNetwork = Callable[[Path], Path]
+NETWORKS: tuple[WriteNetwork, ...] = (networks.write_rows, networks.write_pictures)
+
+
+def imported(write: WriteNetwork, folder: Path) -> ir.Model:
+    """Return a random network as it is read out of an ONNX file."""
+    return build_network(read_onnx(write(folder / "network.onnx")), Options())[0]
 
 
 @pytest.fixture(scope="module")
@@ -174,18 +186,37 @@ def test_logits_and_caches_have_the_reference_s_bits_however_they_are_computed(
                 assert same_bits(np.ascontiguousarray(rows[item]), appended[item][present]), name
 
 
+@pytest.mark.parametrize("write", NETWORKS)
+@pytest.mark.usefixtures("_ours")
+def test_networks_give_the_bits_of_the_reference(
+    write: WriteNetwork, written: Write, tmp_path: Path
+) -> None:
+    graph = written(imported(write, tmp_path))
+    reference = load(graph)
+    (x,) = reference.graph.inputs
+    rows = 3 if x.shape[0] is None else 1
+    draw = np.random.default_rng(0)
+    given = {x.name: draw.standard_normal((rows, *map(int, x.shape[1:]))).astype(np.float32)}
+    expected = reference.run_network(given)
+    session = bitexport_ort.open_session(graph)
+    found = session.run(None, given)
+    for value, array in zip(session.get_outputs(), found, strict=True):
+        assert same_bits(array, expected[value.name]), value.name
+
+
 def test_every_op_that_a_file_can_hold_has_a_kernel(custom_ops: Path) -> None:
     kernels = {name for name in library_ops(custom_ops) if not name.startswith("Fused")}
     assert {op for domain, op in forms() if domain == DOMAIN} - {*LOGICAL} == kernels - {*STANDARD}
 
 
 def test_the_graphs_of_this_file_hold_every_op_of_the_library(
-    written: Write, model_graph: Graph, custom_ops: Path
+    written: Write, model_graph: Graph, custom_ops: Path, tmp_path: Path
 ) -> None:
     seen: set[str] = set()
     fused: set[str] = set()
     mixed = (written(mixed_network.build(*kind), layout) for *kind, layout in MIXED)
-    for graph in itertools.chain(mixed, map(model_graph, range(len(MODELS)))):
+    read = (written(imported(write, tmp_path)) for write in NETWORKS)
+    for graph in itertools.chain(mixed, read, map(model_graph, range(len(MODELS)))):
         model = onnx.load(graph, load_external_data=False)
         seen |= ops_of_ours(model)
         fuse_nodes(model)
@@ -345,7 +376,8 @@ def test_caches_in_place_give_the_bits_of_the_reference(at: int, model_graph: Gr
         copied: dict[str, Array] = {}
         for value in caches:
             size = (len(batch), value.shape[1], len(TOKENS), value.shape[3])
-            copied[value.name] = np.full(size, np.nan, DTYPES[value.type])
+            dtype = DTYPES[value.type]
+            copied[value.name] = np.full(size, 99 if dtype is np.int8 else np.nan, dtype)
             buffer = onnxruntime.OrtValue.ortvalue_from_numpy(copied[value.name])
             binding.bind_ortvalue_input(value.name, buffer)
             binding.bind_ortvalue_output(value.name.replace("past_key_values", "present"), buffer)

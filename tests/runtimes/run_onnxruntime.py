@@ -14,7 +14,7 @@ import time
 import numpy as np
 import onnxruntime
 
-FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
 
 def resident_bytes():
@@ -58,7 +58,7 @@ def main():
     load = time.perf_counter() - start
     resident, load_peak = resident_bytes() - before, peak_bytes()
     states = {
-        value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), FLOATS[value.type])
+        value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), DTYPES[value.type])
         for value in session.get_inputs()
         if value.name.startswith("past_key_values.")
     }

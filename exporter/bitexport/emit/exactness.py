@@ -21,13 +21,14 @@ INTEGER_PRODUCT = "MatMulInteger"
 ONE_ROUNDING = frozenset({
     "Abs", "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Cast", "CastLike",
     "Clip", "Concat", "Constant", "CumSum", "Div", "Floor", "Gather", "Greater", "GreaterOrEqual",
-    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Pad", "Range", "ReduceMax", "Relu",
+    "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Pad", "Range", "ReduceMax",
     "Reshape", "Round", "Shape", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose",
     "Unsqueeze", "Where", INTEGER_PRODUCT,
 })  # fmt: skip
 """Standard ops that leave a runtime no freedom.  CumSum adds one after the other, by its meaning.
 
-`Exp`, `Softmax`, `MatMul`, `ReduceSum` and `ReduceMean` of floats do.
+`Exp`, `Softmax`, `MatMul`, `ReduceSum` and `ReduceMean` of floats do; so does `Relu` of -0, which
+onnxruntime leaves as it is.
 """
 
 

@@ -14,7 +14,8 @@ from bitexport.models.parts.stored import stored_in
 from bitexport.ops import DOMAIN, function_of, register_schemas
 
 BODY_EXACTNESS = f"{EXACTNESS}.body"
-"""Key of a node's metadata: the class of its function body, in runtimes without our kernels."""
+"""Key of a node's metadata: the class of its function body, or of a standard op, without our
+kernels."""
 STOCK = "bitexport.without_kernels"
 """Key of the graph's metadata: what it costs to run the function bodies."""
 UNPACKED = "bitexport.without_kernels.unpacked_bytes"
@@ -68,8 +69,8 @@ def _say_how_exact(proto: onnx.ModelProto) -> None:
     }
     for node in proto.graph.node:
         node.metadata_props.add(key=EXACTNESS, value="bit-exact")
-        if node.domain == DOMAIN:
-            node.metadata_props.add(key=BODY_EXACTNESS, value=bodies[node.op_type])
+        body = bodies.get(node.op_type) or exactness_of_nodes([node.op_type])
+        node.metadata_props.add(key=BODY_EXACTNESS, value=body)
 
 
 def _fallback(proto: onnx.ModelProto) -> Mapping[str, str]:

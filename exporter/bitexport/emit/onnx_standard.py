@@ -143,7 +143,7 @@ class Portable:
         op, form = forms()[node.domain, op_type]
         inputs = dict(zip(form.inputs, map(self.operand, node.inputs), strict=True))
         outputs = dict(zip(form.outputs, (str(v.name) for v in node.outputs), strict=True))
-        if node.domain != DOMAIN:
+        if node.domain != DOMAIN and not form.portable:
             (output,) = outputs.values()
             self.graph.node(op_type, list(inputs.values()), output, op_type)
             return

@@ -46,7 +46,8 @@ OP = Op(
             split = Reshape(x, shape)
             by_head = Transpose<perm = [0, 2, 1, 3]>(split)
             {QUANTIZE}
-            step = Reciprocal(scale)
+            one = Constant<value_float = 1.0>()
+            step = Div(one, scale)
             present = Concat<axis = 2>(past, q)
             present_scale = Concat<axis = 2>(past_scale, step)
             """,

@@ -23,6 +23,11 @@ OP = Op(
             inputs={"x": "tensor(float)"},
             outputs={"y": "tensor(float)"},
             infer=infer,
+            portable="""
+            zero = Constant<value_float = 0.0>()
+            above = Greater(x, zero)
+            y = Where(above, x, zero)
+            """,
         ),
     ),
 )

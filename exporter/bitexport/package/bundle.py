@@ -31,7 +31,13 @@ from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.options import Options
 from bitexport.models.parts.stored import StoredMatrix, stored_matrices
 from bitexport.package.appearing import appearing
-from bitexport.package.onnx_flavours import FlavourFacts, Source, as_manifest, write_flavours
+from bitexport.package.onnx_flavours import (
+    FlavourFacts,
+    Source,
+    as_manifest,
+    refuse_flavours,
+    write_flavours,
+)
 from bitexport.package.read_back import read_back
 from bitexport.package.self_test import (
     NETWORK_SAMPLES,
@@ -168,6 +174,7 @@ def build_bundle(
         text = text_sections(checkpoint, origin, facts, wanted.text, progress.say)
     _refuse_too_large(plan, tensors, text, facts, target)
     refuse_model(wanted.tflite, model, facts)
+    refuse_flavours(wanted.onnx, facts)
     progress.say(
         f"{facts.container}, family {facts.family}; activations {facts.activations}: "
         f"{facts.activations_because}"

@@ -16,6 +16,7 @@ from bitexport.emit.exactness import Exactness
 from bitexport.emit.onnx_graph import LOADING, unpacked_bytes
 from bitexport.emit.onnx_standard import EXACTNESS, FILES, Flavour, data_file, write_standard
 from bitexport.emit.standard_graph import EXACTNESS as NODE_EXACTNESS
+from bitexport.errors import CheckpointError
 from bitexport.models.parts.facts import Facts
 from bitexport.package.decoder_files import write_decoder_files
 from bitexport.package.deviation import (
@@ -82,6 +83,15 @@ class Source:
     facts: Facts
     tokenizer: Callable[[], Tokenizer | None]
     about: Mapping[str, str]
+
+
+def refuse_flavours(wanted: Iterable[Flavour], facts: Facts) -> None:
+    """Refuse, before anything is written, what a network cannot be."""
+    if Flavour.ORT2BIT in wanted and not facts.layers:
+        raise CheckpointError(
+            f"--onnx {Flavour.ORT2BIT} is for language models, `{facts.name}` is a network",
+            hint=f"--onnx {Flavour.PORTABLE} takes every model",
+        )
 
 
 def write_flavours(

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import onnxruntime
 
-FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
 
 def main(graph: str, tokens_file: str, logits_file: str) -> None:
@@ -26,7 +26,7 @@ def main(graph: str, tokens_file: str, logits_file: str) -> None:
     for value in session.get_inputs():
         if value.name.startswith("past_key_values."):
             _, heads, _, size = value.shape
-            feeds[value.name] = np.zeros((1, heads, 0, size), FLOATS[value.type])
+            feeds[value.name] = np.zeros((1, heads, 0, size), DTYPES[value.type])
         elif value.name == "attention_mask":
             feeds[value.name] = np.ones((1, len(tokens)), np.int64)
         elif value.name == "position_ids":
