@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tests.runtimes.places import Runs
 
 from bitexport.emit.manifest import Bundle
 from bitexport.emit.onnx_standard import Flavour
+from bitexport.emit.tflite_step import TfliteFlavour
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
@@ -21,9 +23,12 @@ TEXT = "Once upon a time"
 CHOSEN = 64
 
 
-def build_stories(checkpoint: Path, folder: Path) -> Bundle:
-    """Build the story model with every flavour of the graph."""
-    wanted = Wanted(compile_library=False, onnx=tuple(Flavour))
+def build_stories(checkpoint: Path, folder: Path, *, libraries: bool = False) -> Bundle:
+    """Build the story model with every flavour of the graph, or everything that a table has."""
+    wanted = Wanted(
+        compile_library=libraries, custom_ops=libraries, onnx=tuple(Flavour),
+        tflite=get_args(TfliteFlavour) if libraries else (),
+    )  # fmt: skip
     return build_bundle(checkpoint, find_target("host"), Options(), folder, wanted)
 
 

@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 PREFIX = Path(sys.prefix)
 NEW_PYTHON = Path(sys.executable)
 OLD_PYTHON = PREFIX / "onnxruntime-1.20/bin/python"
+OLD_LITERT = PREFIX / "tflite-runtime/bin/python"
 OPTIMUM = PREFIX / "optimum-onnx"
 """Packages that need an older transformers than ours: put in front of those of this Python."""
 NODE_MODULES = PREFIX / "node_modules"
@@ -42,8 +43,8 @@ def node() -> str:
 
 
 def browser() -> str | None:
-    """Return Chromium, if it is here: Ubuntu has no package of it."""
-    return shutil.which("chromium")
+    """Return Chromium, or Chrome, if it is here: Ubuntu has no package of it."""
+    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def said(command: Sequence[str | Path], paths: Sequence[Path] = (), seconds: int = 300) -> Any:
@@ -81,6 +82,20 @@ class Runs:
     def onnxruntime(self, graph: Path, python: Path = NEW_PYTHON) -> Mapping[str, Any]:
         """Run a graph in the onnxruntime of some Python."""
         return dict(said([python, HERE / "run_onnxruntime.py", graph, *self.words()]))
+
+    def custom_ops(
+        self, graph: Path, library: Path, python: Path = NEW_PYTHON
+    ) -> Mapping[str, Any]:
+        """Run a graph in the onnxruntime of some Python, with our kernels."""
+        words = [python, HERE / "run_onnxruntime.py", graph, *self.words(), "--library", library]
+        return dict(said(words))
+
+    def litert(
+        self, step: Path, delegate: Path | None = None, python: Path = NEW_PYTHON
+    ) -> Mapping[str, Any]:
+        """Run a step in the LiteRT of some Python; `custom` takes our delegate."""
+        given = [] if delegate is None else ["--delegate", delegate]
+        return dict(said([python, HERE / "run_litert.py", step, *self.words(), *given]))
 
     def genai(self, bundle: Path, graph: str | None = None) -> Mapping[str, Any]:
         """Let onnxruntime-genai generate from a bundle, or with another graph of it."""

@@ -1,6 +1,6 @@
 """Runs a graph in the onnxruntime that this Python has, and prints what it took.  Stands alone.
 
-    python run_onnxruntime.py GRAPH TOKENS PROMPT LOGITS [--threads N]
+    python run_onnxruntime.py GRAPH TOKENS PROMPT LOGITS [--threads N] [--library CUSTOM_OPS]
 
 TOKENS is a file of little-endian int32; the first PROMPT of them are read at once, the others one
 by one.  LOGITS becomes the float32 logits behind the prompt and behind each of the others.
@@ -49,10 +49,13 @@ def main():
     parser.add_argument("prompt", type=int)
     parser.add_argument("logits")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--library")
     given = parser.parse_args()
     tokens = np.fromfile(given.tokens, "<i4").astype(np.int64)[None]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = given.threads, 3
+    if given.library:
+        options.register_custom_ops_library(given.library)
     before, start = resident_bytes(), time.perf_counter()
     session = onnxruntime.InferenceSession(given.graph, options, providers=["CPUExecutionProvider"])
     load = time.perf_counter() - start

@@ -1,7 +1,8 @@
 """README's table of runtimes: which flavour loads where, how equal, how large, how fast.
 
-`python -m tests.runtimes.table` runs the story model everywhere, and rewrites runtimes.json and
-README.  Tokens are compared by the tests in every run; the rest is what was measured last.
+`python -m tests.runtimes.table [RUNTIME...]` runs the story model everywhere, or in these alone,
+and rewrites runtimes.json and README.  Tokens are compared by the tests in every run; the rest is
+what was measured last.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.runtimes.conftest import CHECKPOINT, TEXT, build_stories, follow
 from tests.runtimes.in_browser import run_in_browser
-from tests.runtimes.places import OLD_PYTHON, Runs
+from tests.runtimes.places import OLD_LITERT, OLD_PYTHON, Runs
 
+from bitexport.emit import tflite_step
 from bitexport.emit.onnx_standard import FILES, Flavour
 from bitexport.package.deviation import deviation
+from bitexport.toolchain.litert import DELEGATE
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY
 
 MEASURED = Path(__file__).with_name("runtimes.json")
 README = Path(__file__).parents[2] / "README.md"
@@ -65,7 +69,30 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.0e}" if value < 0.01 else f"{value:.2f}"
 
 
-RUNTIMES: Mapping[str, tuple[Run, tuple[Flavour, ...], bool]] = {
+NAMES: Mapping[str, str] = {**FILES, **tflite_step.FILES}
+"""The file of a flavour."""
+LIBRARIES = Path("lib/host")
+CUSTOM: tflite_step.TfliteFlavour = "custom"
+
+
+def _litert(runs: Runs, bundle: Path, step: str, **python: Path) -> Mapping[str, Any]:
+    is_ours = step == tflite_step.FILES[CUSTOM]
+    return runs.litert(bundle / step, bundle / LIBRARIES / DELEGATE if is_ours else None, **python)
+
+
+RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
+    "our kernels in onnxruntime 1.20.1": (
+        lambda runs, bundle, graph: runs.custom_ops(
+            bundle / graph, bundle / LIBRARIES / OPS_LIBRARY, OLD_PYTHON
+        ),
+        (Flavour.PACKED,), True,
+    ),
+    "our kernels in onnxruntime": (
+        lambda runs, bundle, graph: runs.custom_ops(
+            bundle / graph, bundle / LIBRARIES / OPS_LIBRARY
+        ),
+        (Flavour.PACKED,), True,
+    ),
     "onnxruntime 1.20.1": (
         lambda runs, bundle, graph: runs.onnxruntime(bundle / graph, OLD_PYTHON),
         tuple(Flavour), True,
@@ -90,30 +117,44 @@ RUNTIMES: Mapping[str, tuple[Run, tuple[Flavour, ...], bool]] = {
         lambda runs, bundle, graph: runs.transformers(bundle, graph, TEXT),
         (Flavour.PORTABLE, Flavour.ORT2BIT), False,
     ),
+    "ai-edge-litert": (_litert, ("custom", "int2", "int8"), True),
+    "tflite-runtime": (
+        lambda runs, bundle, step: _litert(runs, bundle, step, python=OLD_LITERT),
+        ("custom", "int8"), True,
+    ),
 }  # fmt: skip
 """How each runs a graph, what it is tried with, and whether it gives logits away."""
+VERSIONED = {"our kernels in onnxruntime 1.20.1", "onnxruntime 1.20.1", "onnxruntime-web, Chromium"}
+"""Names that stand as they are; to the others their version is added."""
 
 
-def measure(runs: Runs, bundle: Path) -> list[Row]:
-    """Run everything everywhere."""
-    rows = []
+def measure(runs: Runs, bundle: Path, asked: Sequence[str], before: Sequence[Row]) -> list[Row]:
+    """Run everything in the runtimes that are asked for; keep what was measured of the others."""
+    rows: list[Row] = []
     for name, (run, flavours, has_logits) in RUNTIMES.items():
+        if name not in asked:
+            rows.extend(row for row in before if called(row.runtime) == name)
+            continue
         for flavour in flavours:
             print(name, flavour, file=sys.stderr)
             try:
-                said = run(runs, bundle, FILES[flavour])
+                said = run(runs, bundle, NAMES[flavour])
             except AssertionError as error:
                 print(error, file=sys.stderr)
                 rows.append(Row(runtime=name, flavour=flavour, loads=False))
                 continue
-            called = said["runtime"] if said["runtime"].startswith(name) else name
-            rows.append(_row(runs, called, flavour, said, has_logits=has_logits))
+            version = said["runtime"].rpartition(" ")[2]
+            whole = name if name in VERSIONED else f"{name} {version}"
+            rows.append(_row(runs, whole, flavour, said, has_logits=has_logits))
     return rows
 
 
-def _row(
-    runs: Runs, name: str, flavour: Flavour, said: Mapping[str, Any], *, has_logits: bool
-) -> Row:
+def called(runtime: str) -> str:
+    """Return the name in RUNTIMES of a row's runtime."""
+    return runtime if runtime in RUNTIMES else runtime.rpartition(" ")[0]
+
+
+def _row(runs: Runs, name: str, flavour: str, said: Mapping[str, Any], *, has_logits: bool) -> Row:
     count = len(runs.chosen)
     row = Row(
         runtime=name, flavour=flavour, loads=True, tokens=count,
@@ -139,10 +180,12 @@ def readme_table() -> str:
 
 def main() -> None:
     """Measure; rewrite runtimes.json and README."""
+    asked = sys.argv[1:] or list(RUNTIMES)
+    before = [Row(**each) for each in json.loads(MEASURED.read_text(encoding="utf-8"))]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bundle = build_stories(CHECKPOINT, folder / "bundle")
-        rows = measure(follow(bundle, folder), bundle.path)
+        bundle = build_stories(CHECKPOINT, folder / "bundle", libraries=True)
+        rows = measure(follow(bundle, folder), bundle.path, asked, before)
     facts = [dataclasses.asdict(row) for row in rows]
     MEASURED.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     readme = README.read_text(encoding="utf-8")

@@ -7,14 +7,15 @@ table says, which `python -m tests.runtimes.table` measures.
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.runtimes.conftest import CHOSEN, TEXT
 from tests.runtimes.in_browser import run_in_browser
-from tests.runtimes.places import NEW_PYTHON, OLD_PYTHON, Runs, browser
-from tests.runtimes.table import MARKED, MEASURED, RUNTIMES, Row, readme_table
+from tests.runtimes.places import HINT, NEW_PYTHON, OLD_PYTHON, Runs, browser
+from tests.runtimes.table import CUSTOM, MARKED, MEASURED, RUNTIMES, Row, readme_table
 
 from bitexport.emit.manifest import Bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
@@ -80,7 +81,8 @@ def test_onnxruntime_web_in_node(stories: Bundle, runs: Runs) -> None:
 
 def test_onnxruntime_web_on_a_page(stories: Bundle, runs: Runs) -> None:
     if browser() is None:
-        pytest.skip("optional: no Chromium here")
+        assert platform.freedesktop_os_release()["ID"] != "debian", f"no Chromium: {HINT}"
+        pytest.skip("optional: no Chromium here, and this system has no package of it")
     run_in_browser(runs, stories.path, PORTABLE)
     check_logits(runs, Flavour.PORTABLE)
 
@@ -105,3 +107,10 @@ def test_whatever_loads_chooses_the_reference_s_tokens() -> None:
     }
     assert [row.runtime for row in rows if not row.loads] == ["onnxruntime 1.20.1"]
     assert all(row.tokens_equal == row.tokens == CHOSEN for row in rows if row.loads)
+
+
+def test_our_kernels_and_our_delegate_gave_every_bit() -> None:
+    rows = [Row(**each) for each in json.loads(MEASURED.read_text(encoding="utf-8"))]
+    ours = [row for row in rows if row.flavour == CUSTOM or row.runtime.startswith("our kernels")]
+    assert len(ours) == 4
+    assert all(row.positions_equal == row.tokens for row in ours)
