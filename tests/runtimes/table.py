@@ -66,7 +66,9 @@ def _of(part: int | None, whole: int) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.0e}" if value < 0.01 else f"{value:.2f}"
+    if not value:
+        return "" if value is None else "0"
+    return f"{value:.0e}" if value < 0.01 else f"{value:.2f}"
 
 
 NAMES: Mapping[str, str] = {**FILES, **tflite_step.FILES}

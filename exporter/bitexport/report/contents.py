@@ -228,6 +228,7 @@ def _bundle(path: Path) -> Contents:
     bundle = open_bundle(path)
     plan = _bitx(path / DATA)
     options = {key: value for key, value in bundle.manifest.items() if key not in NOT_OPTIONS}
+    options["onnx"] = ", ".join(sorted(options.get("onnx", ())))
     digests = file_digests(path)
     return dataclasses.replace(
         plan, path=path, kind="bundle", options=flat(options),
