@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from tests import networks
 from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.cli import main
@@ -22,6 +24,7 @@ from bitexport.package.deviation import deviation
 from bitexport.report.bundle import describe
 from bitexport.report.html import report_files
 from bitexport.targets import find_target
+from bitexport_ref.evaluator import load
 
 ALL = tuple(Flavour)
 NOT_BIT_EXACT = FILES[Flavour.ORT2BIT]
@@ -206,3 +209,49 @@ def test_deviation_of_equal_logits_is_nothing() -> None:
     assert moved.mean_kl > 0.1
     assert moved.max_abs == 3
     assert moved.same_choice == 0
+
+
+# ---- Other models ---------------------------------------------------------------------------
+
+
+def test_a_kv_cache_of_int8_is_as_near_in_standard_ops(tiny: Checkpoint, tmp_path: Path) -> None:
+    wanted = Wanted(compile_library=False, onnx=(Flavour.PORTABLE,))
+    options = Options(cache="int8")
+    bundle = build_bundle(tiny.path, find_target("arm64"), options, tmp_path / "out", wanted)
+    found = bundle.manifest["onnx"]["portable"]["deviation"]
+    assert found["mean_kl"] < 1e-6
+
+
+@pytest.mark.parametrize("write", [networks.write_rows, networks.write_pictures])
+def test_a_portable_network_is_equal_but_for_its_softmax(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    wanted = Wanted(compile_library=False, onnx=(Flavour.PORTABLE,))
+    path = write(tmp_path / "network.onnx")
+    bundle = build_bundle(path, find_target("arm64"), Options(), tmp_path / "out", wanted)
+    reference = load(bundle.graph)
+    (x,) = reference.graph.inputs
+    rows = 3 if x.shape[0] is None else 1
+    shape = (rows, *map(int, x.shape[1:]))
+    given = {x.name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+    expected = reference.run_network(given)
+    proto = graph(bundle, Flavour.PORTABLE)
+    made_by = {node.output[0]: node.op_type for node in proto.graph.node}
+    session = onnxruntime.InferenceSession(
+        bundle.path / FILES[Flavour.PORTABLE], providers=["CPUExecutionProvider"]
+    )
+    for value, found in zip(session.get_outputs(), session.run(None, given), strict=True):
+        if made_by[value.name] == "Softmax":
+            np.testing.assert_allclose(found, expected[value.name], rtol=2e-6)
+        else:
+            assert found.tobytes() == expected[value.name].tobytes()
+
+
+def test_two_bits_are_not_for_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = networks.write_rows(tmp_path / "rows.onnx")
+    words = ["build", path, "--target", "arm64", "--onnx", "ort2bit", "-o", tmp_path / "out"]
+    with pytest.raises(SystemExit) as left:
+        main(list(map(str, words)))
+    assert left.value.code == 3
+    assert "--onnx ort2bit is for language models, `rows` is a network" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
