@@ -321,6 +321,27 @@ def test_a_matrix_of_another_size_than_its_bytes_is_refused(
         session_of(graph, custom_ops).run(None, {"ids": np.array([1])})
 
 
+@pytest.mark.parametrize(("name", "numbers", "said"), [
+    ("strides", [0, 1], "`strides` is out of range"), ("strides", [1], "`strides` is out of range"),
+    ("pads", [0, -1, 0, 0], "`pads` is out of range"), ("picture", [2, 2], "does not fit"),
+    ("kernel_shape", [255, 255], "`picture` is out of range"),
+    ("dilations", [2**33, 1], "`dilations` is out of range"),
+])  # fmt: skip
+def test_a_window_that_is_none_is_refused(
+    name: str, numbers: list[int], said: str, written: Write, custom_ops: Path, tmp_path: Path
+) -> None:
+    graph = written(imported(networks.write_pictures, tmp_path))
+    model = onnx.load(graph, load_external_data=False)
+    node = next(node for node in model.graph.node if node.op_type == "DepthwiseConv")
+    for attribute in node.attribute:
+        if attribute.name == name:
+            attribute.ints[:] = numbers
+    del model.graph.value_info[:]
+    graph.write_bytes(model.SerializeToString())
+    with pytest.raises(Exception, match=said):
+        session_of(graph, custom_ops).run(None, {"x": np.zeros((1, 3, 7, 9), np.float32)})
+
+
 def test_a_model_of_another_version_is_refused_in_a_sentence(
     graph: Path, custom_ops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
