@@ -35,12 +35,17 @@ static uintptr_t ask_debugger(uintptr_t operation, const uintptr_t *block)
     return r0;
 }
 
+/* Keeps the compiler from seeing a strlen or memcpy in the loop that is one. */
+#define ONE_BY_ONE __asm__ volatile("" ::: "memory")
+
 /* A file of the debugger's machine; all bits set when it cannot be opened. */
 static uintptr_t open_file(const char *path, uintptr_t mode)
 {
     uintptr_t length = 0;
-    while (path[length])
+    while (path[length]) {
         length++;
+        ONE_BY_ONE;
+    }
     return ask_debugger(SYS_OPEN, (const uintptr_t[]){(uintptr_t)path, mode, length});
 }
 
@@ -130,9 +135,6 @@ void runner_main(void)
 }
 
 /* ---- What compilers call ------------------------------------------------------------------- */
-
-/* Keeps the compiler from seeing a memcpy in the loop that is one. */
-#define ONE_BY_ONE __asm__ volatile("" ::: "memory")
 
 static void copy_upwards(uint8_t *to, const uint8_t *from, size_t bytes)
 {
