@@ -10,10 +10,27 @@ from bitexport.ops import Attributes, Dim, Form, Op, Type
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     """Past [batch, heads, past, d], x [batch, sequence, heads * d] give the longer cache."""
     past, x = inputs
+    return (longer(past, x),)
+
+
+def longer(past: Type, x: Type) -> Type:
+    """Past [batch, heads, past, d] with the rows of x [batch, sequence, ...] behind: its type."""
     batch, heads, before, size = past.shape
     added = x.shape[1]
     after: Dim = before + added if isinstance(before, int) and isinstance(added, int) else "total"
-    return (Type(past.dtype, (batch, heads, after, size)),)
+    return Type(past.dtype, (batch, heads, after, size))
+
+
+BY_HEAD = """
+zero = Constant<value_ints = [0]>()
+minus = Constant<value_ints = [-1]>()
+heads_scalar = Constant<value_int: int = @heads>()
+heads_dim = Reshape(heads_scalar, minus)
+shape = Concat<axis = 0>(zero, zero, heads_dim, minus)
+split = Reshape(x, shape)
+by_head = Transpose<perm = [0, 2, 1, 3]>(split)
+"""
+"""Of x [batch, sequence, heads * d], `by_head` [batch, heads, sequence, d]."""
 
 
 OP = Op(
@@ -27,14 +44,8 @@ OP = Op(
             inputs={"past": "C", "x": "tensor(float)"},
             outputs={"present": "C"},
             infer=infer,
-            body="""
-            zero = Constant<value_ints = [0]>()
-            minus = Constant<value_ints = [-1]>()
-            heads_scalar = Constant<value_int: int = @heads>()
-            heads_dim = Reshape(heads_scalar, minus)
-            shape = Concat<axis = 0>(zero, zero, heads_dim, minus)
-            split = Reshape(x, shape)
-            by_head = Transpose<perm = [0, 2, 1, 3]>(split)
+            body=f"""
+            {BY_HEAD}
             stored = CastLike(by_head, past)
             present = Concat<axis = 2>(past, stored)
             """,

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnx_ir as ir
-
-from bitexport.ops import Attributes, Dim, Form, Op, Type
+from bitexport.ops import Attributes, Form, Op, Type
+from bitexport.ops.append_cache import BY_HEAD, longer
 from bitexport.ops.quantize_rows import LARGEST, body
 
 
 def infer(inputs: Sequence[Type], _: Attributes) -> tuple[Type, ...]:
     """Past [batch, heads, past, d], its scale [..., 1], x [batch, sequence, heads * d]: longer."""
-    past, _scale, x = inputs
-    batch, heads, before, size = past.shape
-    added = x.shape[1]
-    after: Dim = before + added if isinstance(before, int) and isinstance(added, int) else "total"
-    return (
-        Type(ir.DataType.INT8, (batch, heads, after, size)),
-        Type(ir.DataType.FLOAT, (batch, heads, after, 1)),
-    )
+    past, scale, x = inputs
+    return longer(past, x), longer(scale, x)
 
 
 QUANTIZE = body(LARGEST, 127.0, -128, 127, x="by_head")
@@ -38,13 +31,7 @@ OP = Op(
             outputs={"present": "tensor(int8)", "present_scale": "tensor(float)"},
             infer=infer,
             body=f"""
-            zero = Constant<value_ints = [0]>()
-            minus = Constant<value_ints = [-1]>()
-            heads_scalar = Constant<value_int: int = @heads>()
-            heads_dim = Reshape(heads_scalar, minus)
-            shape = Concat<axis = 0>(zero, zero, heads_dim, minus)
-            split = Reshape(x, shape)
-            by_head = Transpose<perm = [0, 2, 1, 3]>(split)
+            {BY_HEAD}
             {QUANTIZE}
             one = Constant<value_float = 1.0>()
             step = Div(one, scale)
