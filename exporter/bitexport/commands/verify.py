@@ -16,7 +16,7 @@ from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
 from bitexport.report.fidelity import render_fidelity
-from bitexport.runtime.transcript import read_transcript
+from bitexport.runtime.transcript import arithmetic_of, read_transcript, require_fitting
 from bitexport.targets import Target, find_target
 from bitexport.tokenizer.ids import read_ids, refuse_unknown
 from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
@@ -28,11 +28,9 @@ from bitexport.verify.expected import (
     load_reference,
     self_test_positions,
 )
-from bitexport.verify.explain import Explanation, explain, replay
+from bitexport.verify.explain import Explanation, explain, replay, said_of
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
 from bitexport.verify.oracle import open_oracle
-from bitexport_ref.arithmetic import check_arithmetic, stored_arithmetic
-from bitexport_ref.bitx import BitxError, open_bitx
 from bitexport_ref.errors import BadOperand
 from bitexport_ref.evaluator import ReferenceModel
 from bitexport_ref.generator import check_transcript
@@ -105,7 +103,7 @@ def command(
         return
     _refuse_library(opened, target)
     if not quick:
-        _arithmetic(opened)
+        arithmetic_of(opened)
     with machine(opened, target) as device:
         if case:
             _replay(model, device, opened, case, as_json=as_json)
@@ -160,26 +158,7 @@ def _refuse_ignored_options() -> None:
 def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) -> str:
     """Choose every token of a transcript again, in one pass of the reference."""
     transcript = read_transcript(path)
-    limits = bundle.manifest["model"]
-    ours = _arithmetic(bundle)
-    if transcript.arithmetic != ours:
-        raise BundleError(
-            f"{path}: recorded with another model, or with other options of numbers (arithmetic "
-            f"{transcript.arithmetic[:16]}..., the bundle's is {ours[:16]}...)",
-            hint="verify it with a bundle of the checkpoint and options that were on the device; "
-            "its target and layout may be others",
-        )
-    if (most := max(*transcript.prompt, *transcript.tokens)) >= int(limits["vocabulary"]):
-        raise BundleError(
-            f"{path}: token {most} is outside the vocabulary of {limits['vocabulary']}",
-            hint="record it again",
-        )
-    if len(transcript.prompt) + len(transcript.tokens) > int(limits["context"]) + 1:
-        raise BundleError(
-            f"{path}: {len(transcript.prompt)} and {len(transcript.tokens)} tokens pass the "
-            f"context of {limits['context']}",
-            hint="an answer that shifted its context cannot be proven in one pass",
-        )
+    require_fitting(path, transcript, bundle)
     numbers: dict[str, Any] = dict(transcript.sampler)
     try:
         sampler = Sampler(**numbers)
@@ -199,22 +178,6 @@ def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) 
     if as_json:
         return json.dumps({"transcript": str(path), "tokens": count, "equal": True}, indent=2)
     return f"equal  {count} tokens behind {len(transcript.prompt)}, each as the reference chooses"
-
-
-def _arithmetic(bundle: Bundle) -> str:
-    """Return the identity of what a bundle computes, after finding it again in its weights."""
-    try:
-        bitx = open_bitx(bundle.data)
-        check_arithmetic(bitx)
-        said = stored_arithmetic(bitx)
-    except (BitxError, OSError) as error:
-        raise BundleError(f"{bundle.data}: {error}", hint="build the bundle again") from error
-    if said is None:
-        raise BundleError(
-            f"{bundle.data}: does not say what it computes",
-            hint="build the bundle again with this version of bitexport",
-        )
-    return said.hex()
 
 
 def _prompt(
@@ -346,15 +309,8 @@ def _raise_on_failure(results: list[tuple[CoreResult, Explanation | str]]) -> No
     if not wrong:
         return
     result, found = wrong[0]
-    if isinstance(found, Explanation):
-        raise MismatchError(str(found))
     if result.failure:
-        place = result.failure.difference
-        again = f"; {found}" if found else ""
-        raise MismatchError(
-            f"{result.core} ({result.failure.way.words}): position {place.position}: "
-            f"{place.what}{again}"
-        )
+        raise MismatchError(said_of(result.core, result.failure, found))
     raise MismatchError(f"{result.core}: {result.problem}")
 
 
