@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bitexport.targets import load_targets
+from bitexport.targets import find_runner, load_targets
 
 QUESTION = """
 from bitexport.paths import targets_root
@@ -92,3 +92,6 @@ def test_setup_installs_what_every_target_asks_for(repository: Path) -> None:
     assert listed == list(dict.fromkeys(listed))
     for target in load_targets().values():
         assert set(target.debian) <= set(listed), target.name
+    tests = script.partition('for_tests="')[2].partition('"')[0].split()
+    for runner in (repository / "targets/runners").glob("*.toml"):
+        assert set(find_runner(runner.stem).debian) <= set(tests), runner

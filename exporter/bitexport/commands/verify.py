@@ -39,7 +39,7 @@ from bitexport_ref.sampler import Sampler
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
-RUNS = ("cores", "prompt", "ids", "tokens", "quick")
+RUNS = ("cores", "on", "prompt", "ids", "tokens", "quick")
 EXCLUDED = {
     "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
 }  # fmt: skip
@@ -49,6 +49,8 @@ EXCLUDED = {
 @click.command(short_help="Compare every op on every emulated core with the reference.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--core", "cores", multiple=True, help="Only this core; may be repeated.")
+@click.option("--on", metavar="DEVICE",
+              help="Run on a device, ssh:pi@board or adb:SERIAL, that has the --core.")  # fmt: skip
 @click.option("--prompt", help=f"Text that is run; default: {PROMPT}")
 @click.option(
     "--ids", callback=read_ids, metavar="IDS", help="Tokens that are run, as numbers: 1,2,3."
@@ -72,15 +74,17 @@ EXCLUDED = {
               help="With --against: held-out text, a blank line between documents.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
-    bundle: Path, cores: tuple[str, ...], prompt: str | None, ids: tuple[int, ...] | None,
-    tokens: int | None, quick: bool, case: Path | None, transcript: Path | None,
-    against: str | None, checkpoint: Path | None, text: Path | None, as_json: bool,
+    bundle: Path, cores: tuple[str, ...], on: str | None, prompt: str | None,
+    ids: tuple[int, ...] | None, tokens: int | None, quick: bool, case: Path | None,
+    transcript: Path | None, against: str | None, checkpoint: Path | None, text: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
     Prefill at once and token by token, one thread and two, fused and op by op, every instruction
     set: none of these may change a bit.  Exits with 4 when one does.  With --quick there are two
-    runs on a core, op by op and fused, with the best instruction set and all threads.
+    runs on a core, op by op and fused, with the best instruction set and all threads.  With --on a
+    real device runs them instead of an emulator, with the static library.
     """
     _refuse_ignored_options()
     if case is not None and not case.is_file():
@@ -104,7 +108,7 @@ def command(
     _refuse_library(opened, target)
     if not quick:
         arithmetic_of(opened)
-    with machine(opened, target) as device:
+    with machine(opened, target, on) as device:
         if case:
             _replay(model, device, opened, case, as_json=as_json)
             return
@@ -151,6 +155,8 @@ def _refuse_ignored_options() -> None:
     for name in ("checkpoint", "text"):
         if name in given and "against" not in given:
             raise click.UsageError(f"{given[name]} is for --against transformers")
+    if "on" in given and len(context.params["cores"]) != 1:
+        raise click.UsageError("--on needs one --core: the one that the device has")
     if {"prompt", "ids"} <= given.keys():
         raise click.UsageError("--prompt and --ids both say what to run: give one")
 

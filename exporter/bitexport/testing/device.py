@@ -1,4 +1,4 @@
-"""A bundle on one core, as a test asks for it: tokens, digests, instructions, memory.
+"""A bundle on one core, of an emulator or a device: tokens, digests, instructions, memory.
 
 Every call is a run of its own, from the first token on: nothing is left behind by the one before.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from bitexport.bench.count import build_plugin
 from bitexport.bench.emulated import TokenCount, build_program, count_tokens, require_room
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import BudgetError, BundleError, MismatchError, TextError
+from bitexport.errors import BudgetError, BundleError, MismatchError, TargetError, TextError
 from bitexport.runtime.emulated import EmulatedModel, emulated_model
 from bitexport.runtime.library import ALL
 from bitexport.runtime.session import Answer, Chosen, Ended
@@ -207,6 +207,11 @@ class Device:
 
     def instructions(self, behind: int = 0) -> TokenCount:
         """Count the guest instructions of one token with so many before it, one thread."""
+        if self.machine.remote:
+            raise TargetError(
+                f"{self.machine.remote} counts no instructions",
+                hint="an emulated core does: leave out --bitexport-on",
+            )
         require_room(self.bundle, [behind])
         program, plugin = self._counting
         _, (count,) = count_tokens(self.target, self.core, program, plugin, self.bundle, [behind])
@@ -229,7 +234,9 @@ class Device:
 
     @functools.cached_property
     def _talking(self) -> EmulatedModel:
-        return self.opened.enter_context(emulated_model(self.bundle, self.target, self.core))
+        remote = self.machine.remote
+        talking = emulated_model(self.bundle, self.target, self.core, remote)
+        return self.opened.enter_context(talking)
 
     @functools.cached_property
     def _counting(self) -> tuple[Path, Path]:
@@ -328,12 +335,18 @@ class Device:
 
 
 @contextmanager
-def open_device(bundle: Bundle, core: str, replays: Path) -> Iterator[Device]:
-    """Link what a test needs against the very library that the bundle ships."""
+def open_device(
+    bundle: Bundle, core: str, replays: Path, on: str | None = None
+) -> Iterator[Device]:
+    """Link what a test needs against the very library that the bundle ships.
+
+    It runs on an emulated core, or `on` a device that has such a core (`toolchain/remote.py`).
+    """
     target = find_target(bundle.target_name)
     target.expected_isas(core)
     with ExitStack() as opened:
-        yield Device(bundle, core, opened.enter_context(machine(bundle, target)), replays, opened)
+        runner = opened.enter_context(machine(bundle, target, on))
+        yield Device(bundle, core, runner, replays, opened)
 
 
 def _over(found: int, most: int) -> str:

@@ -53,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--bitexport-core", action="append", default=[], dest="bitexport_cores", metavar="CORE",
         help="on this core, instead of every core of the bundle's target; may be repeated",
     )  # fmt: skip
+    group.addoption(
+        "--bitexport-on", dest="bitexport_on", metavar="DEVICE",
+        help="on a device that has the --bitexport-core, ssh:pi@board or adb:SERIAL, instead of an "
+        "emulator",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,6 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     given, cores = config.option.bitexport_bundles, config.option.bitexport_cores
     if cores and not given:
         raise pytest.UsageError("--bitexport-core says where to run: give --bitexport BUNDLE, too")
+    if config.option.bitexport_on and len(cores) != 1:
+        raise pytest.UsageError("--bitexport-on needs one --bitexport-core: that of the device")
     # Workers of xdist take over the options, but may stand elsewhere.
     config.option.bitexport_bundles = [str(config.invocation_params.dir / path) for path in given]
     config.stash[CASES] = _cases(config.option.bitexport_bundles, cores) if given else []
@@ -69,7 +76,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what the tests run on."""
-    return [f"bitexport: {case.bundle} on {case.core}" for case in config.stash[CASES]]
+    on = config.option.bitexport_on
+    where = f", {on}" if on else ""
+    return [f"bitexport: {case.bundle} on {case.core}{where}" for case in config.stash[CASES]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -146,12 +155,14 @@ def bitexport_core(_bitexport_case: Case) -> str:
 
 @pytest.fixture(scope="session")
 def _bitexport_opened(
-    bitexport_bundle: Bundle, bitexport_core: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Device]:
+    bitexport_bundle: Bundle, bitexport_core: str, tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Iterator[Device]:  # fmt: skip
     from bitexport.testing.device import open_device
 
     replays = tmp_path_factory.mktemp("bitexport")
-    with open_device(bitexport_bundle, bitexport_core, replays) as device:
+    on = pytestconfig.option.bitexport_on
+    with open_device(bitexport_bundle, bitexport_core, replays, on) as device:
         yield device
 
 

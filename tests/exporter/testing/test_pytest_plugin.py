@@ -143,6 +143,8 @@ def test_without_pytest_every_command_is_there(repository: Path) -> None:
     [
         (["--bitexport", "nowhere"], "ERROR: */nowhere: not a bundle: there is no manifest.json"),
         (["--bitexport-core", "cortex-a53"], "ERROR: --bitexport-core says where to run: give *"),
+        (["--bitexport", "{bundle}", "--bitexport-on", "ssh:board"],
+         "ERROR: --bitexport-on needs one --bitexport-core: that of the device"),
         (["--bitexport", "{bundle}", "--bitexport-core", "cortex-z80"],
          "ERROR: --bitexport-core cortex-z80: the bundles run on cortex-a53, cortex-a76, max*"),
     ],
