@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,19 @@ from click.core import ParameterSource
 
 from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.emit.manifest import Bundle, open_bundle
-from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
+from bitexport.errors import (
+    BitexportError,
+    BundleError,
+    CheckpointError,
+    MismatchError,
+    ToolchainError,
+)
+from bitexport.evaluate.spread import cores as available_cores
+from bitexport.evaluate.spread import map_on_cluster
 from bitexport.report.fidelity import render_fidelity
 from bitexport.runtime.transcript import arithmetic_of, read_transcript, require_fitting
 from bitexport.targets import Target, find_target
+from bitexport.testing.matrix import Job, find_jobs, keep_found, load_found, run_here, run_job
 from bitexport.tokenizer.ids import read_ids, refuse_unknown
 from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
 from bitexport.toolchain.compile import ARCHIVE
@@ -41,6 +50,7 @@ TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
 RUNS = ("cores", "on", "prompt", "ids", "tokens", "quick")
 EXCLUDED = {
+    "every": ("against", "checkpoint", "text", "case", "transcript", "on"),
     "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
 }  # fmt: skip
 """Parameters that choose what is run, and those that have no part in it."""
@@ -72,12 +82,18 @@ EXCLUDED = {
               help="With --against: the checkpoint that the bundle was built from.")  # fmt: skip
 @click.option("--text", type=click.Path(path_type=Path),
               help="With --against: held-out text, a blank line between documents.")  # fmt: skip
+@click.option("--all", "every", is_flag=True,
+              help="BUNDLE is a folder: every bundle below it, on every core.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1),
+              help="With --all: jobs at a time on this machine; default: its cores.")  # fmt: skip
+@click.option("--dask", metavar="ADDRESS",
+              help="With --all: the workers of this dask scheduler instead.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
     bundle: Path, cores: tuple[str, ...], on: str | None, prompt: str | None,
     ids: tuple[int, ...] | None, tokens: int | None, quick: bool, case: Path | None,
     transcript: Path | None, against: str | None, checkpoint: Path | None, text: Path | None,
-    as_json: bool,
+    every: bool, jobs: int | None, dask: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
@@ -85,8 +101,15 @@ def command(
     set: none of these may change a bit.  Exits with 4 when one does.  With --quick there are two
     runs on a core, op by op and fused, with the best instruction set and all threads.  With --on a
     real device runs them instead of an emulator, with the static library.
+
+    With --all each bundle and core is a job; what was found equal is kept in BUNDLE/verified, and
+    is not run again while bundle and options stay the same.
     """
     _refuse_ignored_options()
+    if every:
+        words = _words({"--prompt": prompt, "--ids": ids, "--tokens": tokens}, quick=quick)
+        _verify_all(bundle, find_jobs(bundle, cores, words), jobs, dask, as_json=as_json)
+        return
     if case is not None and not case.is_file():
         raise BundleError(
             f"{case}: no such replay file", hint="verify writes one where a core differs"
@@ -138,6 +161,63 @@ def command(
     _raise_on_failure(results)
 
 
+def _words(options: Mapping[str, str | int | Sequence[int] | None], *, quick: bool) -> list[str]:
+    words = ["--quick"] if quick else []
+    for name, value in options.items():
+        if value is not None:
+            text = value if isinstance(value, str | int) else ",".join(map(str, value))
+            words += [f"{name}={text}"]
+    return words
+
+
+def _verify_all(
+    folder: Path, every: Sequence[Job], jobs: int | None, dask: str | None, *, as_json: bool
+) -> None:
+    """Run the jobs that no earlier run found equal; report them all, in their order."""
+    found = {job: kept for job in every if (kept := load_found(folder, job))}
+    todo = [job for job in every if job not in found]
+    count = min(jobs or available_cores(), len(todo)) or 1
+    where = f"dask cluster {dask}" if dask else f"{count} process{'es' * (count > 1)}"
+    _say(f"{len(every)} jobs, {len(found)} found equal before, the others on {where}")
+    run = map_on_cluster(run_job, todo, dask) if dask else run_here(todo, count)
+    for at, result in run if todo else ():
+        found[todo[at]] = result
+        keep_found(folder, todo[at], result)
+        _say(f"  {_job_name(folder, todo[at])}: {result.line}")
+    if as_json:
+        report = [
+            {
+                "bundle": _bundle_name(folder, job),
+                "core": job.core,
+                **dataclasses.asdict(found[job]),
+            }
+            for job in every
+        ]
+        click.echo(json.dumps(report, indent=2))
+    else:
+        width = max(len(_job_name(folder, job)) for job in every)
+        for job in every:
+            click.echo(f"{_job_name(folder, job):{width}} {found[job].line}")
+    failed = [job for job in every if found[job].code]
+    if failed:
+        wrong = [job for job in failed if found[job].code == MismatchError.exit_code]
+        first = (wrong or failed)[0]
+        kind = MismatchError if wrong else BitexportError
+        raise kind(
+            f"{len(failed)} of {len(every)} jobs failed; {_job_name(folder, first)}: "
+            f"{found[first].said}"
+        )
+
+
+def _job_name(folder: Path, job: Job) -> str:
+    return f"{_bundle_name(folder, job)} {job.core}"
+
+
+def _bundle_name(folder: Path, job: Job) -> str:
+    name = Path(job.bundle).relative_to(folder.resolve())
+    return str(name) if name.parts else Path(job.bundle).name
+
+
 def _refuse_ignored_options() -> None:
     """Refuse options that would have no part in what the other ones ask for."""
     context = click.get_current_context()
@@ -155,6 +235,11 @@ def _refuse_ignored_options() -> None:
     for name in ("checkpoint", "text"):
         if name in given and "against" not in given:
             raise click.UsageError(f"{given[name]} is for --against transformers")
+    for name in ("jobs", "dask"):
+        if name in given and "every" not in given:
+            raise click.UsageError(f"{given[name]} is for --all")
+    if {"jobs", "dask"} <= given.keys():
+        raise click.UsageError("--jobs is for this machine, --dask for a cluster: give one")
     if "on" in given and len(context.params["cores"]) != 1:
         raise click.UsageError("--on needs one --core: the one that the device has")
     if {"prompt", "ids"} <= given.keys():

@@ -6,16 +6,14 @@ The tests below run tests: pytester writes them down and starts pytest on them.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
-import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.exporter.testing.broken_library import make_it_subtract
 from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.emit.manifest import Bundle
@@ -24,7 +22,6 @@ from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.runtime.library import ALL
 from bitexport.runtime.transcript import Transcript, arithmetic_of
 from bitexport.targets import find_target
-from bitexport.toolchain.compile import library_flags
 from bitexport.verify.expected import Expected, compute_expected, load_reference
 
 pytest_plugins = ["pytester"]
@@ -60,22 +57,7 @@ def golden(bundle: Bundle, expected: Expected) -> Transcript:
 @pytest.fixture(scope="module")
 def subtracting(bundle: Bundle) -> Path:
     """Return the bundle with a library that subtracts where it should add."""
-    folder = Path(shutil.copytree(bundle.path, bundle.path.with_name("subtracting")))
-    target, name = find_target("arm64"), "lib/arm64/libbitexport.a"
-    source = folder / "ops" / "add.c"
-    text = source.read_text(encoding="utf-8")
-    source.write_text(text.replace("a[i] + b[i]", "a[i] - b[i]"), encoding="utf-8")
-    flags = library_flags(target, folder)
-    compile_it = [target.compiler, *flags, "-c", "ops/add.c", "-o", "add.o"]
-    subprocess.run(compile_it, cwd=folder, check=True)
-    subprocess.run([target.archiver, "rD", name, "add.o"], cwd=folder, check=True)
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    for changed in (name, "ops/add.c"):
-        content = (folder / changed).read_bytes()
-        assert manifest["files"][changed] != hashlib.sha256(content).hexdigest()
-        manifest["files"][changed] = hashlib.sha256(content).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return folder
+    return make_it_subtract(bundle, bundle.path.with_name("subtracting"))
 
 
 @dataclasses.dataclass(frozen=True)
