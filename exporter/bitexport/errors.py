@@ -26,6 +26,10 @@ class BundleError(BitexportError):
     """The folder is no bundle, or not the one its manifest describes."""
 
 
+class BudgetError(BitexportError):
+    """A token, or a session, costs more than a test allows."""
+
+
 class TextError(BitexportError):
     """A text, a conversation or a way of choosing tokens that the model cannot take."""
 

@@ -45,6 +45,19 @@ class Flags:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One file of runners/: how a real device is reached, in words with {parts} to fill in."""
+
+    name: str
+    summary: str
+    make: tuple[str, ...]
+    send: tuple[str, ...]
+    start: tuple[str, ...]
+    remove: tuple[str, ...]
+    debian: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
     """One line of `bitexport targets`."""
 
@@ -156,6 +169,16 @@ def machine_flags() -> frozenset[str]:
         return frozenset()
     every = (line.partition(":")[2].split() for line in lines if line.startswith("flags"))
     return frozenset(next(every, ()))  # all cores of a machine say the same
+
+
+def find_runner(name: str, root: Path | None = None) -> Runner:
+    """Read how to reach a device: runners/<name>.toml, or say which ones there are."""
+    folder = (root or targets_root()) / "runners"
+    path = folder / f"{name}.toml"
+    known = [each.stem for each in folder.glob("*.toml")]
+    if name not in known:
+        raise TargetError(f"there is no runner `{name}`", hint=_which(name, known, "runners"))
+    return _record(Runner, _read(path), name=name, where=str(path))
 
 
 def load_isas(root: Path | None = None) -> dict[str, Isa]:

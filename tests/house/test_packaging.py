@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bitexport.targets import load_targets
+from bitexport.targets import find_runner, load_targets
 
 QUESTION = """
 from bitexport.paths import targets_root
@@ -43,6 +43,19 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "bitexport", "bitexport_ort", "bitexport_ref",
     }  # fmt: skip
+
+
+def test_pytest_finds_the_plugin_of_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    said = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--bitexport=BUNDLE" in said.stdout
 
 
 def test_an_installed_wheel_finds_its_own_targets(wheel: Path, tmp_path: Path) -> None:
@@ -81,3 +94,6 @@ def test_setup_installs_what_every_target_asks_for(repository: Path) -> None:
     assert listed == list(dict.fromkeys(listed))
     for target in load_targets().values():
         assert set(target.debian) <= set(listed), target.name
+    tests = script.partition('for_tests="')[2].partition('"')[0].split()
+    for runner in (repository / "targets/runners").glob("*.toml"):
+        assert set(find_runner(runner.stem).debian) <= set(tests), runner

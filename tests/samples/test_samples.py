@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from bitexport.cli import main
+from bitexport.targets import find_target
 
 SAMPLES = sorted(
     path.parent for path in (Path(__file__).parents[2] / "samples").glob("*/sample.toml")
@@ -47,3 +55,31 @@ def test_every_core_returns_the_reference_bits(sample: tuple[Path, dict[str, Any
     result = CliRunner().invoke(main, ["verify", str(sample[0])])
     assert result.exit_code == 0, result.output
     assert [line.split()[1] for line in result.stdout.splitlines()] == ["equal"] * 3
+
+
+def test_the_repository_with_device_tests_passes_what_its_workflow_runs(
+    sample: tuple[Path, dict[str, Any]], repository: Path, tmp_path: Path
+) -> None:
+    """Its build is the one of `sample`; what installs is compared, not run."""
+    folder = Path(shutil.copytree(repository / "samples/device-ci", tmp_path / "repository"))
+    shutil.copytree(sample[0], folder / "out")
+    workflow = yaml.safe_load((folder / ".github/workflows/device.yml").read_text("utf-8"))
+    install, pip, build, test = [
+        step["run"] for step in workflow["jobs"]["device"]["steps"] if "run" in step
+    ]
+    needed = {*find_target("arm64").debian, *find_target("host").debian}
+    assert needed <= set(install.split())
+    assert pip.split() == ["pip", "install", "bitexport", "pytest", "pytest-xdist"]
+    assert build.split() == ["bitexport", "build", "model", "--target", "arm64", "-o", "out"]
+    program, *words = shlex.split(test)
+    assert program == "pytest"
+    installed = importlib.metadata.entry_points(group="pytest11", name="bitexport")
+    plugin = [] if installed else ["-p", "bitexport.testing.pytest_plugin"]
+    paths = [str(repository / "exporter"), str(repository / "runtime_ref")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugin, *words], cwd=folder, capture_output=True,
+        text=True, check=False, env=os.environ | {"PYTHONPATH": ":".join(paths)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "11 passed" in done.stdout
+    assert not list(folder.glob("replays/**/*.npz"))

@@ -80,12 +80,7 @@ def count_model(
     target, model = find_target(bundle.target_name), bundle.manifest["model"]
     for core in cores:
         target.expected_isas(core)
-    if max(contexts) >= int(model["context"]):
-        raise BundleError(
-            f"{bundle.path}: its context of {model['context']} tokens has no room behind "
-            f"{max(contexts)}",
-            hint="give a smaller --context",
-        )
+    require_room(bundle, contexts)
     with tempfile.TemporaryDirectory(prefix="bitexport-bench-") as scratch:
         plugin = build_plugin(Path(scratch))
         program = build_program(target, bundle, Path(scratch))
@@ -100,6 +95,16 @@ def count_model(
                 )
             )  # fmt: skip
     return counts
+
+
+def require_room(bundle: Bundle, contexts: Sequence[int]) -> None:
+    """Refuse to count behind more tokens than the context of the model holds."""
+    room = int(bundle.manifest["model"]["context"])
+    if max(contexts) >= room:
+        raise BundleError(
+            f"{bundle.path}: its context of {room} tokens has no room behind {max(contexts)}",
+            hint="give a smaller --context",
+        )
 
 
 def count_facts(count: ModelCount) -> dict[str, Any]:

@@ -14,10 +14,17 @@ from click.core import ParameterSource
 
 from bitexport.checkpoints.checkpoint import open_checkpoint
 from bitexport.emit.manifest import Bundle, open_bundle
-from bitexport.errors import BundleError, CheckpointError, MismatchError, ToolchainError
+from bitexport.errors import (
+    BundleError,
+    CheckpointError,
+    MismatchError,
+    ToolchainError,
+)
 from bitexport.report.fidelity import render_fidelity
-from bitexport.runtime.transcript import read_transcript
+from bitexport.runtime.transcript import arithmetic_of, read_transcript, require_fitting
 from bitexport.targets import Target, find_target
+from bitexport.testing.matrix import find_jobs
+from bitexport.testing.verify_all import verify_all, words_of
 from bitexport.tokenizer.ids import read_ids, refuse_unknown
 from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
 from bitexport.toolchain.compile import ARCHIVE
@@ -29,14 +36,12 @@ from bitexport.verify.expected import (
     load_reference,
     self_test_positions,
 )
-from bitexport.verify.explain import Explanation, explain, replay
+from bitexport.verify.explain import Explanation, explain, replay, said_of
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
 from bitexport.verify.graph import graph_machine, verify_graph
 from bitexport.verify.inputs import fixed_inputs, read_inputs
 from bitexport.verify.networks import ExpectedNetwork, compute_network, verify_network
 from bitexport.verify.oracle import open_oracle
-from bitexport_ref.arithmetic import check_arithmetic, stored_arithmetic
-from bitexport_ref.bitx import BitxError, open_bitx
 from bitexport_ref.errors import BadOperand
 from bitexport_ref.evaluator import ReferenceModel
 from bitexport_ref.generator import check_transcript
@@ -45,10 +50,16 @@ from bitexport_ref.sampler import Sampler
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
-OF_TEXT = ("prompt", "ids", "tokens", "case", "transcript", "against", "runtime", "onnxruntime")
+OF_TEXT = (
+    "prompt", "ids", "tokens", "case", "transcript", "against", "runtime", "onnxruntime", "on",
+)  # fmt: skip
 """Parameters that only a language model has a use for."""
-RUNS = ("cores", "prompt", "ids", "tokens", "quick", "given", "runtime", "onnxruntime")
+RUNS = ("cores", "on", "prompt", "ids", "tokens", "quick", "given", "runtime", "onnxruntime")
 EXCLUDED = {
+    "every": (
+        "against", "checkpoint", "text", "case", "transcript", "on", "given", "runtime",
+        "onnxruntime",
+    ),
     "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
 }  # fmt: skip
 """Parameters that choose what is run, and those that have no part in it."""
@@ -57,6 +68,8 @@ EXCLUDED = {
 @click.command(short_help="Compare every op on every emulated core with the reference.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--core", "cores", multiple=True, help="Only this core; may be repeated.")
+@click.option("--on", metavar="DEVICE",
+              help="Run on a device, ssh:pi@board or adb:SERIAL, that has the --core.")  # fmt: skip
 @click.option("--prompt", help=f"Text that is run; default: {PROMPT}")
 @click.option(
     "--ids", callback=read_ids, metavar="IDS", help="Tokens that are run, as numbers: 1,2,3."
@@ -87,20 +100,35 @@ EXCLUDED = {
               help="With --against: the checkpoint that the bundle was built from.")  # fmt: skip
 @click.option("--text", type=click.Path(path_type=Path),
               help="With --against: held-out text, a blank line between documents.")  # fmt: skip
+@click.option("--all", "every", is_flag=True,
+              help="BUNDLE is a folder: every bundle below it, on every core.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1),
+              help="With --all: jobs at a time on this machine; default: its cores.")  # fmt: skip
+@click.option("--dask", metavar="ADDRESS",
+              help="With --all: the workers of this dask scheduler instead.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(
-    bundle: Path, cores: tuple[str, ...], prompt: str | None, ids: tuple[int, ...] | None,
-    tokens: int | None, quick: bool, given: Path | None, runtime: str | None,
-    onnxruntime: Path | None, case: Path | None, transcript: Path | None, against: str | None,
-    checkpoint: Path | None, text: Path | None, as_json: bool,
+    bundle: Path, cores: tuple[str, ...], on: str | None, prompt: str | None,
+    ids: tuple[int, ...] | None, tokens: int | None, quick: bool, given: Path | None,
+    runtime: str | None, onnxruntime: Path | None, case: Path | None, transcript: Path | None,
+    against: str | None, checkpoint: Path | None, text: Path | None, every: bool,
+    jobs: int | None, dask: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE on every core of its target and compare each op output with the reference.
 
     Prefill at once and token by token, one thread and two, fused and op by op, every instruction
     set: none of these may change a bit.  Exits with 4 when one does.  With --quick there are two
-    runs on a core, op by op and fused, with the best instruction set and all threads.
+    runs on a core, op by op and fused, with the best instruction set and all threads.  With --on a
+    real device runs them instead of an emulator, with the static library.
+
+    With --all each bundle and core is a job; what was found equal is kept in BUNDLE/verified, and
+    is not run again while bundle and options stay the same.
     """
     _refuse_ignored_options()
+    if every:
+        words = words_of({"--prompt": prompt, "--ids": ids, "--tokens": tokens}, quick=quick)
+        verify_all(bundle, find_jobs(bundle, cores, words), jobs, dask, _say, as_json=as_json)
+        return
     _refuse_missing(case)
     opened = open_bundle(bundle, check_files=True)
     target = find_target(opened.target_name)
@@ -123,40 +151,47 @@ def command(
         return
     _refuse_library(opened, target)
     if not quick:
-        _arithmetic(opened)
+        arithmetic_of(opened)
+    if case:
+        with machine(opened, target, on) as device:
+            _replay(model, device, opened, case, as_json=as_json)
+        return
+    count = tokens or (1 if quick else TOKENS)
+    expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
     if runtime:
-        count = tokens or (1 if quick else TOKENS)
-        expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         _verify_graph(opened, target, expected, cores, onnxruntime, quick=quick, as_json=as_json)
         return
-    with machine(opened, target) as device:
-        if case:
-            _replay(model, device, opened, case, as_json=as_json)
-            return
-        count = tokens or (1 if quick else TOKENS)
-        expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
-        self_test = self_test_positions(opened.data)
-        _say(
-            f"{opened.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
-            f"outputs at {expected.positions} positions, layout {opened.manifest['layout']}"
-        )
-        results = []
+    _verify_model(opened, target, model, expected, cores, on, quick=quick, as_json=as_json)
+
+
+def _verify_model(
+    bundle: Bundle, target: Target, model: ReferenceModel, expected: Expected,
+    cores: Sequence[str], on: str | None, *, quick: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare every op of a language model on every core with the reference."""
+    self_test = self_test_positions(bundle.data)
+    _say(
+        f"{bundle.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
+        f"outputs at {expected.positions} positions, layout {bundle.manifest['layout']}"
+    )
+    results = []
+    with machine(bundle, target, on) as device:
         for core in cores or target.cores:
             result = verify_core(device, core, expected, _say, quick=quick, self_test=self_test)
             found: Explanation | str = ""
             if result.failure:
-                where = opened.path.absolute()
+                where = bundle.path.absolute()
                 found = explain(model, device, core, expected, result.failure, where, Path())
             results.append((result, found))
             if not as_json:
                 count = len(expected.outputs) * expected.positions
                 compared = f"{count} op outputs, {len(expected.generated)} tokens"
                 click.echo(_line(result, compared, target))
-        if self_test is None:
-            _say("the file holds no self-test: it was built with --no-selftest")
+    if self_test is None:
+        _say("the file holds no self-test: it was built with --no-selftest")
     if as_json:
         report = {"quick": quick, "self_test": self_test is not None and not quick}
-        report |= _report(opened, target, expected, results)
+        report |= _report(bundle, target, expected, results)
         click.echo(json.dumps(report, indent=2))
     _raise_on_failure(results)
 
@@ -187,6 +222,13 @@ def _refuse_ignored_options() -> None:
             raise click.UsageError(f"{given[name]} is for --against transformers")
     if "onnxruntime" in given and "runtime" not in given:
         raise click.UsageError("--onnxruntime is for --runtime onnxruntime")
+    for name in ("jobs", "dask"):
+        if name in given and "every" not in given:
+            raise click.UsageError(f"{given[name]} is for --all")
+    if {"jobs", "dask"} <= given.keys():
+        raise click.UsageError("--jobs is for this machine, --dask for a cluster: give one")
+    if "on" in given and len(context.params["cores"]) != 1:
+        raise click.UsageError("--on needs one --core: the one that the device has")
     if {"prompt", "ids"} <= given.keys():
         raise click.UsageError("--prompt and --ids both say what to run: give one")
 
@@ -283,26 +325,7 @@ def _told(expected: ExpectedNetwork) -> str:
 def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) -> str:
     """Choose every token of a transcript again, in one pass of the reference."""
     transcript = read_transcript(path)
-    limits = bundle.manifest["model"]
-    ours = _arithmetic(bundle)
-    if transcript.arithmetic != ours:
-        raise BundleError(
-            f"{path}: recorded with another model, or with other options of numbers (arithmetic "
-            f"{transcript.arithmetic[:16]}..., the bundle's is {ours[:16]}...)",
-            hint="verify it with a bundle of the checkpoint and options that were on the device; "
-            "its target and layout may be others",
-        )
-    if (most := max(*transcript.prompt, *transcript.tokens)) >= int(limits["vocabulary"]):
-        raise BundleError(
-            f"{path}: token {most} is outside the vocabulary of {limits['vocabulary']}",
-            hint="record it again",
-        )
-    if len(transcript.prompt) + len(transcript.tokens) > int(limits["context"]) + 1:
-        raise BundleError(
-            f"{path}: {len(transcript.prompt)} and {len(transcript.tokens)} tokens pass the "
-            f"context of {limits['context']}",
-            hint="an answer that shifted its context cannot be proven in one pass",
-        )
+    require_fitting(path, transcript, bundle)
     numbers: dict[str, Any] = dict(transcript.sampler)
     try:
         sampler = Sampler(**numbers)
@@ -322,22 +345,6 @@ def _proof(bundle: Bundle, model: ReferenceModel, path: Path, *, as_json: bool) 
     if as_json:
         return json.dumps({"transcript": str(path), "tokens": count, "equal": True}, indent=2)
     return f"equal  {count} tokens behind {len(transcript.prompt)}, each as the reference chooses"
-
-
-def _arithmetic(bundle: Bundle) -> str:
-    """Return the identity of what a bundle computes, after finding it again in its weights."""
-    try:
-        bitx = open_bitx(bundle.data)
-        check_arithmetic(bitx)
-        said = stored_arithmetic(bitx)
-    except (BitxError, OSError) as error:
-        raise BundleError(f"{bundle.data}: {error}", hint="build the bundle again") from error
-    if said is None:
-        raise BundleError(
-            f"{bundle.data}: does not say what it computes",
-            hint="build the bundle again with this version of bitexport",
-        )
-    return said.hex()
 
 
 def _prompt(
@@ -474,15 +481,8 @@ def _raise_on_failure(
     if not wrong:
         return
     result, found = wrong[0]
-    if isinstance(found, Explanation):
-        raise MismatchError(str(found))
     if result.failure:
-        place = result.failure.difference
-        again = f"; {found}" if found else ""
-        raise MismatchError(
-            f"{result.core} ({result.failure.way.words}): {place_is} {place.position}: "
-            f"{place.what}{again}"
-        )
+        raise MismatchError(said_of(result.core, result.failure, found, place_is))
     raise MismatchError(f"{result.core}: {result.problem}")
 
 

@@ -9,12 +9,13 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from bitexport import __version__
 from bitexport.errors import BitexportError, ToolchainError
@@ -22,6 +23,9 @@ from bitexport.evaluate.likelihood import F64
 from bitexport.evaluate.perplexity import Scored
 from bitexport.evaluate.windows import Window
 from bitexport.evaluate.work import Work, close_all, open_predictor, score, window_nats
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 CONNECT_SECONDS = 10
 INSTALL = "install bitexport[cluster] in this version on the scheduler and on every worker"
@@ -106,7 +110,17 @@ def _one_thread_each() -> Iterator[None]:
 def score_on_cluster(work: Work, windows: Sequence[Window], address: str) -> Scored:
     """Score windows on the workers of a dask.distributed scheduler.
 
-    The bundle lies at the same path on each of them, and bitexport is installed there and at the
+    The bundle lies at the same path on each of them.
+    """
+    return map_on_cluster(partial(score_on_worker, work), windows, address)
+
+
+def map_on_cluster(
+    function: Callable[[Item], Result], items: Sequence[Item], address: str
+) -> Iterator[tuple[int, Result]]:
+    """Call a function of bitexport on the workers of a dask.distributed scheduler.
+
+    Yields index and result as they are done.  bitexport is installed at every worker and at the
     scheduler.
     """
     distributed = _import_distributed()
@@ -120,10 +134,11 @@ def score_on_cluster(work: Work, windows: Sequence[Window], address: str) -> Sco
     futures: list[Any] = []
     try:
         _refuse_workers(client, address)
-        futures = client.map(score_on_worker, [work] * len(windows), windows, pure=False)
+        futures = client.map(function, items, pure=False)
         index = {future.key: number for number, future in enumerate(futures)}
         for future in distributed.as_completed(futures, loop=client.loop):
-            yield index[future.key], _result(distributed, future, address)
+            result: Result = _result(distributed, future, address)
+            yield index[future.key], result
     finally:
         with contextlib.suppress(OSError, TimeoutError, distributed.CancelledError):
             client.cancel(futures)
@@ -159,10 +174,10 @@ def score_on_worker(work: Work, window: Window) -> F64:
         ) from error
 
 
-def _result(distributed: Any, future: Any, address: str) -> F64:
+def _result(distributed: Any, future: Any, address: str) -> Any:
     """Return what a future holds; a cluster that falls apart is the user's to mend."""
     try:
-        result: F64 = future.result()
+        return future.result()
     except (distributed.KilledWorker, distributed.CancelledError) as error:
         raise BitexportError(
             f"the dask cluster at `{address}` lost its workers: {error}",
@@ -175,7 +190,6 @@ def _result(distributed: Any, future: Any, address: str) -> F64:
             f"the dask scheduler at `{address}` cannot run bitexport {__version__}: "
             f"{error.__cause__ or error}", hint=INSTALL,
         ) from error  # fmt: skip
-    return result
 
 
 def _import_distributed() -> Any:

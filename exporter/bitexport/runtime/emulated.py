@@ -28,6 +28,7 @@ from bitexport.runtime.session import (
 from bitexport.targets import Target
 from bitexport.toolchain.compile import build_runner, find_library
 from bitexport.toolchain.emulate import command_line
+from bitexport.toolchain.remote import Remote
 
 TALK = "talk.c"
 MOST_MESSAGES, MOST_STOPS = 48, 8
@@ -57,6 +58,8 @@ class EmulatedModel:
     """The text of the last prompt."""
     sampler: dict[str, float] = dataclasses.field(default_factory=dict)
     """How the tokens of the last answer were chosen, every number of it."""
+    remote: Remote | None = None
+    """The device that answers instead of an emulated core."""
     memory_bytes: int = 0
     restored: bool = False
     """With --resume: whether the last answer went on from the session."""
@@ -86,17 +89,12 @@ class EmulatedModel:
         collections.deque(self._run(words), maxlen=0)
 
     def _run(self, words: Sequence[str]) -> Iterator[Event]:
-        asked = list(words)
-        if self.target.os == "linux":
-            asked.insert(0, str(self.data))
-        else:
-            asked += ["--chunk", "1"] if "--chunk" not in asked else []
-        command = command_line(self.target, self.core, self.program, asked)
+        command = self._command(words)
         self._cancelled = self.restored = False
         # A group of its own: Ctrl-C in a terminal is for the caller, who may go on.
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True,
-            process_group=0,
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            env=None if self.remote else {}, text=True, process_group=0,
         ) as process:  # fmt: skip
             assert process.stdout is not None
             self._running = process
@@ -116,13 +114,23 @@ class EmulatedModel:
         if self._cancelled and not ended:
             yield Ended(End.CANCELLED, None, "", None)
         elif last != "end":
-            if "--resume" in asked and not self.restored and last.startswith("status "):
+            if "--resume" in words and not self.restored and last.startswith("status "):
                 _, number, name = last.split(maxsplit=2)
                 if int(number) != _ARENA:
                     raise refused_session(-int(number), name)
             raise self._failure(
                 last, subprocess.CompletedProcess(command, process.returncode, last)
             )
+
+    def _command(self, words: Sequence[str]) -> list[str]:
+        asked = list(words)
+        if self.target.os == "linux":
+            asked.insert(0, self.remote.send(self.data) if self.remote else str(self.data))
+        elif "--chunk" not in asked:
+            asked += ["--chunk", "1"]
+        if self.remote:
+            return self.remote.command(self.program, asked)
+        return command_line(self.target, self.core, self.program, asked)
 
     def _events(self, words: Sequence[str]) -> Iterator[Event]:
         match words:
@@ -165,12 +173,14 @@ class EmulatedModel:
 
 
 @contextlib.contextmanager
-def emulated_model(bundle: Bundle, target: Target, core: str) -> Iterator[EmulatedModel]:
+def emulated_model(
+    bundle: Bundle, target: Target, core: str, remote: Remote | None = None
+) -> Iterator[EmulatedModel]:
     """Link talk.c against the very library that the bundle ships."""
     library = find_library(target, bundle.path)
     with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
         program = build_runner(target, library, bundle.path, Path(folder) / "talk", main=TALK)
-        yield EmulatedModel(target, core, program, bundle.data.resolve())
+        yield EmulatedModel(target, core, program, bundle.data.resolve(), remote=remote)
 
 
 def _prompt_words(prompt: Prompt, behind: Sequence[int]) -> list[str]:

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError
+from bitexport_ref.arithmetic import check_arithmetic, stored_arithmetic
+from bitexport_ref.bitx import BitxError, open_bitx
 
 VERSION = 2
 _FLOATS = ("temperature", "top_p", "min_p", "repetition", "presence", "frequency")
@@ -62,6 +65,46 @@ def read_transcript(path: Path) -> Transcript:
             hint="record an answer of at least one token",
         )
     return Transcript(facts["arithmetic"], tuple(prompt), tuple(tokens), _numbers(path, sampler))
+
+
+def require_fitting(path: Path, transcript: Transcript, bundle: Bundle) -> None:
+    """Refuse a transcript of another model, of other options of numbers, or of other tokens."""
+    limits = bundle.manifest["model"]
+    ours = arithmetic_of(bundle)
+    if transcript.arithmetic != ours:
+        raise BundleError(
+            f"{path}: recorded with another model, or with other options of numbers (arithmetic "
+            f"{transcript.arithmetic[:16]}..., the bundle's is {ours[:16]}...)",
+            hint="verify it with a bundle of the checkpoint and options that were on the device; "
+            "its target and layout may be others",
+        )
+    if (most := max(*transcript.prompt, *transcript.tokens)) >= int(limits["vocabulary"]):
+        raise BundleError(
+            f"{path}: token {most} is outside the vocabulary of {limits['vocabulary']}",
+            hint="record it again",
+        )
+    if len(transcript.prompt) + len(transcript.tokens) > int(limits["context"]) + 1:
+        raise BundleError(
+            f"{path}: {len(transcript.prompt)} and {len(transcript.tokens)} tokens pass the "
+            f"context of {limits['context']}",
+            hint="an answer that shifted its context cannot be proven in one pass",
+        )
+
+
+def arithmetic_of(bundle: Bundle) -> str:
+    """Return the identity of what a bundle computes, after finding it again in its weights."""
+    try:
+        bitx = open_bitx(bundle.data)
+        check_arithmetic(bitx)
+        said = stored_arithmetic(bitx)
+    except (BitxError, OSError) as error:
+        raise BundleError(f"{bundle.data}: {error}", hint="build the bundle again") from error
+    if said is None:
+        raise BundleError(
+            f"{bundle.data}: does not say what it computes",
+            hint="build the bundle again with this version of bitexport",
+        )
+    return said.hex()
 
 
 def _numbers(path: Path, sampler: Mapping[str, Any]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bitexport.errors import RunError, TargetError
@@ -31,14 +31,20 @@ def run(
     """
     command = command_line(target, core, program, arguments)
     command[1:1] = emulation
-    place = f"`{program.name}` on {target.name}, core {core},"
+    return run_command(command, f"`{program.name}` on {target.name}, core {core},", timeout, env={})
+
+
+def run_command(
+    command: Sequence[str], place: str, timeout: float, *, env: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[str]:
+    """Run words as `run` does; an environment of None is that of this process."""
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={},
+            env=env,
             timeout=timeout,
             encoding="utf-8",
             errors="backslashreplace",

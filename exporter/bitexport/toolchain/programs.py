@@ -26,11 +26,16 @@ def install_line(packages: Sequence[str]) -> str:
 
 def find_program(name: str, target: Target) -> str:
     """Return the full path of a program that a target needs, or say how to install it."""
+    return find_command(name, f"target `{target.name}`", target.debian)
+
+
+def find_command(name: str, needed_by: str, packages: Sequence[str]) -> str:
+    """Return the full path of a program, or say who needs it and how to install it."""
     found = shutil.which(name)
     if found is None:
         raise ToolchainError(
-            f"`{name}` is not installed; target `{target.name}` needs it",
-            hint=f"on Debian or Ubuntu: {install_line(target.debian)}",
+            f"`{name}` is not installed; {needed_by} needs it",
+            hint=f"on Debian or Ubuntu: {install_line(packages)}",
         )
     return found
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bitexport.emit.manifest import DATA, Bundle
@@ -16,6 +16,7 @@ from bitexport.targets import Target, load_isas
 from bitexport.toolchain.compile import build_runner, find_library
 from bitexport.toolchain.emulate import TIMEOUT_SECONDS
 from bitexport.toolchain.emulate import run as run_program
+from bitexport.toolchain.remote import Remote, connect
 from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference, first_difference
 from bitexport.verify.observed import Observed, damaged_text, parse
@@ -99,6 +100,8 @@ class Machine:
     shared_program: Path | None = None
     timeout: float = TIMEOUT_SECONDS
     """Seconds after which a run is taken to hang."""
+    remote: Remote | None = None
+    """The device to run on, instead of an emulated core."""
 
     @property
     def programs(self) -> dict[str, Path]:
@@ -108,7 +111,9 @@ class Machine:
 
     def start(self, core: str, arguments: Sequence[str], program: Path | None = None) -> Observed:
         """Run once and read what was printed."""
-        words = [str(self.model), *arguments] if self.target.os == "linux" else list(arguments)
+        words = list(arguments)
+        if self.target.os == "linux":
+            words.insert(0, self.remote.send(self.model) if self.remote else str(self.model))
         try:
             return parse(self._run(core, words, program or self.program))
         except RunError as error:
@@ -124,22 +129,34 @@ class Machine:
             return parse(error.completed.stdout, str(error).partition("\n")[0])
 
     def _run(self, core: str, words: Sequence[str], program: Path) -> str:
-        return run_program(self.target, core, program, words, self.timeout).stdout
+        run = self.remote.run if self.remote else run_program
+        return run(self.target, core, program, words, self.timeout).stdout
 
 
 @contextmanager
-def machine(bundle: Bundle, target: Target) -> Iterator[Machine]:
-    """Link the runner against the very library that the bundle ships."""
+def machine(bundle: Bundle, target: Target, on: str | None = None) -> Iterator[Machine]:
+    """Link the runner against the very library that the bundle ships.
+
+    `on` is a device, as `connect` reads it; its system may have no loader for the shared library,
+    so that it runs the static one.
+    """
+    if on and target.os != "linux":
+        raise TargetError(
+            f"{on}: target `{target.name}` has no operating system to start programs",
+            hint="verify it on its emulated board: leave out --on",
+        )
     library = find_library(target, bundle.path)
-    with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bitexport-"))
         program = build_runner(target, library, bundle.path, Path(folder) / "runner")
         shared = None
-        if library.shared:
+        if library.shared and on is None:
             output = Path(folder) / "runner-shared"
             shared = build_runner(target, library, bundle.path, output, shared=True)
         data = bundle.data.resolve()
         patience = TIMEOUT_SECONDS + data.stat().st_size / EMULATED_BYTES_PER_SECOND
-        yield Machine(target, program, data, shared, patience)
+        remote = stack.enter_context(connect(on)) if on else None
+        yield Machine(target, program, data, shared, patience, remote)
 
 
 def ways(target: Target, core: str, prompt: int) -> list[Way]:

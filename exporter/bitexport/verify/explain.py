@@ -122,6 +122,17 @@ def explain(
     return dataclasses.replace(found, replay=str(path))
 
 
+def said_of(
+    core: str, failure: Failure, found: Explanation | str, place_is: str = "position"
+) -> str:
+    """Say where a core parts from the reference, with what `explain` found."""
+    if isinstance(found, Explanation):
+        return str(found)
+    place = failure.difference
+    again = f"; {found}" if found else ""
+    return f"{core} ({failure.way.words}): {place_is} {place.position}: {place.what}{again}"
+
+
 def replay(
     model: ReferenceModel, device: Machine, bundle: Bundle, path: Path
 ) -> Explanation | None:

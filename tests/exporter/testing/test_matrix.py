@@ -1,0 +1,168 @@
+"""`verify --all`: every bundle of a folder on every core, here or on a cluster, and once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from distributed import LocalCluster
+from tests.exporter.testing.broken_library import make_it_subtract
+
+from bitexport.cli import main
+from bitexport.emit.manifest import Bundle
+from bitexport.testing import matrix
+from bitexport.testing.matrix import KEPT, find_jobs, run_here, run_job
+
+WORDS = ("--ids", "1,5,9", "-n", "2")
+
+
+@pytest.fixture(autouse=True)
+def _absolute_path(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let jobs find this tree from a folder into which they may write replay files."""
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'exporter'}:{repository / 'runtime_ref'}")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def folder(host_bundle: Bundle, tmp_path: Path) -> Path:
+    """Return a folder with a bundle that is sound and, deeper, one that is broken."""
+    shutil.copytree(host_bundle.path, tmp_path / "bundles/sound")
+    (tmp_path / "bundles/deeper").mkdir()
+    make_it_subtract(host_bundle, tmp_path / "bundles/deeper/broken")
+    return tmp_path / "bundles"
+
+
+@pytest.fixture(scope="module")
+def cluster(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a scheduler with one worker of two threads."""
+    paths = f"{repository / 'exporter'}:{repository / 'runtime_ref'}"
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("PYTHONPATH", paths)
+        patch.chdir(tmp_path_factory.mktemp("cluster"))  # where its replay files go
+        warnings.simplefilter("ignore")  # dask's own, about ports and event loops
+        with LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
+        ) as local:
+            yield local.scheduler_address
+
+
+def verify(folder: Path, *words: str) -> Result:
+    """Run the matrix of a folder."""
+    return CliRunner().invoke(main, ["verify", str(folder), "--all", *WORDS, *words])
+
+
+def test_each_job_is_told_in_order_and_what_was_equal_is_not_run_again(
+    folder: Path, host_bundle: Bundle
+) -> None:
+    first = verify(folder)
+    assert first.exit_code == 4, first.output
+    broken, sound = first.stdout.splitlines()
+    assert broken.startswith("deeper/broken native FAILED  first difference on native (op by op, ")
+    assert "Add `model.layers.0.self_attn.residual`" in broken
+    assert sound.split()[:3] == ["sound", "native", "equal"]
+    assert "2 jobs, 0 found equal before, the others on" in first.stderr
+    assert "error: 1 of 2 jobs failed; deeper/broken native: first difference" in first.stderr
+    again = verify(folder)
+    assert again.exit_code == 4
+    assert again.stdout.splitlines()[1] == sound
+    assert "2 jobs, 1 found equal before" in again.stderr
+    shutil.rmtree(folder / "deeper/broken")
+    shutil.copytree(host_bundle.path, folder / "deeper/broken")
+    mended = verify(folder)
+    assert mended.exit_code == 0, mended.output
+    assert "2 jobs, 2 found equal before" in mended.stderr
+    alone = CliRunner().invoke(main, ["verify", str(host_bundle.path), *WORDS])
+    assert sound.split("equal")[1] == alone.stdout.split("equal")[1].rstrip("\n")
+
+
+def test_other_options_and_damaged_notes_are_run_again(folder: Path) -> None:
+    shutil.rmtree(folder / "deeper")
+    assert verify(folder).exit_code == 0
+    (kept,) = (folder / KEPT).iterdir()
+    assert "1 jobs, 0 found equal" in verify(folder, "--quick").stderr
+    for damaged in ("", "{", json.dumps({"code": 0, "report": {"cores": []}})):
+        kept.write_text(damaged, encoding="utf-8")
+        assert "1 jobs, 0 found equal" in verify(folder).stderr
+    assert "1 jobs, 1 found equal" in verify(folder).stderr
+
+
+def test_a_cluster_reports_the_same(folder: Path, cluster: str) -> None:
+    def report(*words: str) -> list[dict[str, Any]]:
+        said = verify(folder, "--json", *words)
+        assert said.exit_code == 4, said.output
+        shutil.rmtree(folder / KEPT)
+        jobs: list[dict[str, Any]] = json.loads(said.stdout)
+        for job in jobs:  # a replay file has a name of its own
+            job["said"] = job["said"].partition("replay with")[0]
+            for core in job["report"]["cores"]:
+                core["explanation"] = core["explanation"] and core["explanation"]["name"]
+        return jobs
+
+    here = report("--jobs", "2")
+    assert [job["code"] for job in here] == [4, 0]
+    assert here == report("--dask", cluster)
+
+
+def test_a_worker_refuses_another_bundle_or_version(folder: Path) -> None:
+    job = find_jobs(folder, ["native"], WORDS)[0]
+    said = run_job(dataclasses.replace(job, manifest="0" * 64))
+    assert (said.code, said.line) == (
+        1, f"FAILED  {folder}/deeper/broken: is another bundle on this worker",
+    )  # fmt: skip
+    assert "No such file" in run_job(dataclasses.replace(job, bundle="/nowhere")).said
+    assert "version" in run_job(dataclasses.replace(job, version="0.0.0")).said
+
+
+def test_whoever_leaves_takes_the_jobs_along(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(_: object) -> subprocess.Popen[str]:
+        words = ["sleep", "60"] if started else ["echo", "{}"]
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        )
+        started.append(process)
+        return process
+
+    monkeypatch.setattr(matrix, "_started", start)
+    begin = time.monotonic()
+    running = run_here(find_jobs(folder, [], ()) * 3, 2)
+    assert next(running)[0] in (0, 1)
+    running.close()
+    assert time.monotonic() - begin < 30
+    assert 2 <= len(started) <= 3
+    assert all(process.returncode == -15 for process in started[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--core", "cortex-z80"], 2, "no bundle below it has a core `cortex-z80`"),
+        (["--on", "ssh:board", "--core", "native"], 64, "--all has no use for --on"),
+        (["--jobs", "1", "--dask", "tcp://x:1"], 64, "give one"),
+    ],
+)
+def test_what_makes_no_matrix_is_refused(
+    words: list[str], code: int, says: str, host_bundle: Bundle
+) -> None:
+    said = verify(host_bundle.path, *words)
+    assert said.exit_code == code
+    assert says in said.stderr
+
+
+def test_a_folder_without_bundles_is_refused(tmp_path: Path, host_bundle: Bundle) -> None:
+    said = verify(tmp_path)
+    assert said.exit_code == 1
+    assert "there is no bundle below it" in said.stderr
+    alone = CliRunner().invoke(main, ["verify", str(host_bundle.path), "--jobs", "2"])
+    assert alone.exit_code == 64
+    assert "--jobs is for --all" in alone.stderr
