@@ -102,6 +102,19 @@ NATIVE(jbyteArray, statusName)(JNIEnv *env, jclass class, jint status)
     return java_bytes(env, bitx_status_name((bitx_status)status));
 }
 
+NATIVE(jint, instructionSets)(JNIEnv *env, jclass class)
+{
+    (void)env, (void)class;
+    return (jint)bitx_isa_available();
+}
+
+NATIVE(jbyteArray, instructionSetName)(JNIEnv *env, jclass class, jint bit)
+{
+    (void)class;
+    const char *name = bitx_isa_name((bitx_isa)bit);
+    return java_bytes(env, name ? name : "");
+}
+
 NATIVE(jintArray, encode)
 (JNIEnv *env, jclass class, jlong handle, jbyteArray utf8, jint flags, jintArray out)
 {

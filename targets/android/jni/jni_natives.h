@@ -27,6 +27,11 @@ NATIVE(jbyteArray, name)(JNIEnv *env, jclass class, jlong handle);
 
 NATIVE(jbyteArray, statusName)(JNIEnv *env, jclass class, jint status);
 
+/* The bits of bitx_isa that this core has and there are kernels for; the name of one. */
+NATIVE(jint, instructionSets)(JNIEnv *env, jclass class);
+
+NATIVE(jbyteArray, instructionSetName)(JNIEnv *env, jclass class, jint bit);
+
 /* out: status; of ill-formed text, the byte where that begins. */
 NATIVE(jintArray, encode)
 (JNIEnv *env, jclass class, jlong handle, jbyteArray utf8, jint flags, jintArray out);

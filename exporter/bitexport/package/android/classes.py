@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from bitexport.errors import ToolchainError
@@ -21,8 +22,8 @@ def java_sources() -> list[Path]:
     return sorted((android_root() / "java").rglob("*.java"))
 
 
-def write_classes(output: Path) -> str:
-    """Compile the API into a jar; return the compiler's warnings."""
+def write_classes(output: Path, resources: Mapping[str, bytes] | None = None) -> str:
+    """Compile the API into a jar, with resources; return the compiler's warnings."""
     compiler = shutil.which("javac")
     if compiler is None:
         raise ToolchainError(
@@ -34,7 +35,7 @@ def write_classes(output: Path) -> str:
         command = [compiler, "--release", str(RELEASE), "-Xlint:all,-options", "-encoding", "UTF-8"]
         command += ["-d", str(folder), *map(str, java_sources())]
         said = run_tool(command, folder=folder, doing="javac").stderr
-        members = {
+        members = dict(resources or {}) | {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*.class"))
         }

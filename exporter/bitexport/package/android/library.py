@@ -103,9 +103,10 @@ def _core(abi: Abi, given: Path | None, archive: Path) -> str:
     if given is not None:
         shutil.copyfile(given, archive)
     else:
-        target = dataclasses.replace(
-            abi.target, flags=(*abi.target.flags, *_bionic(abi), *abi.flags)
-        )
+        target = abi.target
+        if abi.flags:  # glibc has headers for one calling convention
+            flags = (*target.flags, *_bionic(abi), *abi.flags)
+            target = dataclasses.replace(target, flags=flags)
         built = build_library(target, runtime_root(), archive.parent, link_shared=False)
         said = built.warnings
         built.archive.rename(archive)

@@ -3,6 +3,7 @@ import ai.bitexport.BitexportException;
 import ai.bitexport.BitexportModel;
 import ai.bitexport.Event;
 import ai.bitexport.Message;
+import ai.bitexport.Models;
 import ai.bitexport.Options;
 import ai.bitexport.Session;
 import ai.bitexport.SessionOptions;
@@ -11,6 +12,7 @@ import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.lang.reflect.Field;
+import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Paths;
 import java.util.ArrayList;
@@ -40,6 +42,9 @@ final class UseBitexport {
             case "refused": refused(file, folder); break;
             case "cycles": cycles(file); break;
             case "self-test": selfTest(file); break;
+            case "download": download(words[1], folder); break;
+            case "install": install(file, folder); break;
+            case "choose": say(new Models().name()); break;
             default: throw new IllegalArgumentException(words[0]);
         }
     }
@@ -355,6 +360,39 @@ final class UseBitexport {
         try (BitexportModel model = BitexportModel.open(file)) {
             say(model.selfTest());
             say(model.selfTest(2));
+        }
+    }
+
+    static void sayFetched(File file) {
+        try (BitexportModel model = BitexportModel.open(file)) {
+            model.check();
+            say("whole");
+        }
+    }
+
+    static void download(String address, File folder) throws IOException {
+        Models models = new Models();
+        try {
+            sayFetched(models.download(new URL(address), folder, (bytes, of) -> {}));
+        } catch (IOException failed) {
+            say(failed.getMessage());
+            say(models.find(folder) == null);
+        }
+    }
+
+    static void install(File file, File folder) throws IOException {
+        Models models = new Models();
+        List<Long> seen = new ArrayList<>();
+        try (FileInputStream stream = new FileInputStream(file)) {
+            sayFetched(models.install(stream, folder, (bytes, of) -> seen.add(bytes)));
+        }
+        say(seen.get(seen.size() - 1) == models.bytes());
+        Thread.currentThread().interrupt();
+        try (FileInputStream stream = new FileInputStream(file)) {
+            models.install(stream, Files.createTempDirectory("none").toFile(), (bytes, of) -> {});
+            say("not stopped");
+        } catch (IOException stopped) {
+            say(stopped.getMessage());
         }
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import zipfile
@@ -15,6 +16,7 @@ from tests.generate.conftest import STORIES, Reference, read
 from bitexport.emit.manifest import Bundle
 from bitexport.models.parts.options import Options
 from bitexport.package.android.classes import write_classes
+from bitexport.package.android.delivery import RESOURCE, deliver, delivery_properties
 from bitexport.package.android.library import Abi, build_android_library, load_abis
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import Target, find_target
@@ -23,6 +25,7 @@ from bitexport.toolchain.programs import find_program
 
 HERE = Path(__file__).parent
 SECONDS = 300
+CHUNK_BYTES = 1 << 17
 
 
 @pytest.fixture(scope="session")
@@ -75,12 +78,12 @@ class Jdk:
     classes: Path
     model: Path
 
-    def run(self, what: str, folder: Path, model: Path | None = None) -> list[str]:
+    def run(self, what: str, folder: Path, given: str | None = None) -> list[str]:
         """Return the lines that UseBitexport says; JNI's own checks are on."""
         command = ["java", "-Xcheck:jni", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         command += [f"-Djava.library.path={self.library.parent}", "-cp", str(self.classes)]
         command += ["--add-opens", "java.base/java.io=ALL-UNNAMED"]
-        command += ["UseBitexport", what, str(model or self.model), str(folder)]
+        command += ["UseBitexport", what, given or str(self.model), str(folder)]
         said = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=SECONDS,
             env={"LD_LIBRARY_PATH": str(self.libc), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
@@ -98,10 +101,22 @@ def jdk(
     """Return a JDK with the API as an AAR has it, and the library of x86_64."""
     assert shutil.which("java"), "`java` is not installed: apt-get install default-jdk-headless"
     folder = tmp_path_factory.mktemp("jdk")
-    assert write_classes(folder / "classes.jar") == ""
+    listed = deliver([story], folder / "models", CHUNK_BYTES)
+    resources = {RESOURCE: delivery_properties(listed, CHUNK_BYTES)}
+    assert write_classes(folder / "classes.jar", resources) == ""
     classes = folder / "classes"
     zipfile.ZipFile(folder / "classes.jar").extractall(classes)
     command = ["javac", "-Xlint:all", "-cp", str(classes), "-d", str(classes)]
     subprocess.run([*command, str(HERE / "UseBitexport.java")], check=True)
     libc = libc_for_tests(find_target("host"), folder / "libc")
     return Jdk(android_library("x86_64"), libc, classes, story.data)
+
+
+@pytest.fixture(scope="session")
+def kotlin() -> Path:
+    """Return the folder of Kotlin's jars."""
+    program = shutil.which("kotlinc")
+    home = os.environ.get("KOTLIN_HOME") or (program and str(Path(program).resolve().parents[1]))
+    if not home:
+        pytest.skip("optional: no kotlinc, no KOTLIN_HOME; npm's `kotlin-compiler` is one")
+    return Path(home) / "lib"

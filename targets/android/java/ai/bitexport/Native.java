@@ -29,6 +29,10 @@ final class Native {
 
     static native byte[] statusName(int status);
 
+    static native int instructionSets();
+
+    static native byte[] instructionSetName(int bit);
+
     static native int[] encode(long model, byte[] utf8, int flags, int[] out);
 
     static native int selfTest(long model, int threads, int[] out);
