@@ -30,6 +30,7 @@ from bitexport.package.android.library import (
     load_abis,
     verified_archive,
 )
+from bitexport.package.kind import licences
 from bitexport.paths import runtime_root
 from bitexport.progress import SILENT, Progress, size
 from bitexport.toolchain.compile import EXTRAS
@@ -38,7 +39,6 @@ from bitexport_ref.bitx import open_bitx
 
 AAR, SOURCES = "bitexport.aar", "bitexport-sources.jar"
 HEADERS = ("include", EXTRAS)
-LICENCES = ("LICENSE", "LICENSE.txt", "NOTICE")
 LEAST_API, NDK = 21, 25
 PREFAB = "prefab/modules/bitexport"
 
@@ -98,11 +98,8 @@ def _members(
     members = {"classes.jar": classes, "R.txt": b""}
     for name in ("AndroidManifest.xml", "proguard.txt"):
         members[name] = (android_root() / "aar" / name).read_bytes()
-    members |= {"LICENSE": (runtime_root() / "LICENSE").read_bytes()}
     for bundle in bundles:
-        for name in LICENCES:
-            if (bundle.path / name).is_file():
-                members[f"{name}.model"] = (bundle.path / name).read_bytes()
+        members |= {name: path.read_bytes() for name, path in licences(bundle).items()}
     for library in libraries:
         members |= _library_members(library)
     about = {"schema_version": 2, "name": "bitexport", "version": __version__, "dependencies": []}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
 from bitexport.package.android.library import android_root
+from bitexport.package.kind import slug
 from bitexport.targets import find_target
 
 CHUNK_BYTES = 4 << 20
@@ -44,9 +45,7 @@ def deliver(
     script = (android_root() / "asset-pack" / "build.gradle.kts").read_text(encoding="utf-8")
     delivered = []
     for bundle in bundles:
-        model = str(bundle.manifest["model"]["name"]).rpartition("/")[2].lower()
-        model = re.sub(r"[^a-z0-9]+", "-", model).strip("-") or "model"
-        name = f"{model}-{bundle.target_name}.bitx"
+        name = f"{slug(bundle)}-{bundle.target_name}.bitx"
         pack = re.sub(r"[^a-z0-9]", "_", f"model_{bundle.target_name}")
         file = folder / pack / ASSETS / name
         file.parent.mkdir(parents=True)

@@ -117,7 +117,7 @@ def test_the_aar_has_what_gradle_reads(members: dict[str, bytes]) -> None:
     assert manifest.attrib["package"] == "ai.bitexport"
     assert b"native <methods>" in members["proguard.txt"]
     assert members["R.txt"] == b""
-    assert b"MIT License" in members["LICENSE"]
+    assert b"MIT License" in members["LICENSE.bitexport"]
     assert json.loads(members["prefab/prefab.json"])["schema_version"] == 2
     place = "prefab/modules/bitexport"
     assert {f"{place}/include/{n}.h" for n in ("bitexport", "bitexport_text", "bitx_map")} <= set(
