@@ -7,3 +7,14 @@ int *__errno(void)
 {
     return &errno;
 }
+
+#ifdef __arm__
+/* Bionic's fstat() is what glibc calls fstat64(). */
+int fstat64(int file, void *facts);
+int fstat(int file, void *facts);
+
+int fstat(int file, void *facts)
+{
+    return fstat64(file, facts);
+}
+#endif
