@@ -137,6 +137,34 @@ NATIVE(jintArray, encode)
     return made;
 }
 
+typedef struct sought {
+    uint32_t op_output;
+    const char *name;
+} sought;
+
+static void find_name(void *context, const bitx_trace_event *event)
+{
+    sought *s = context;
+    if (event->op_output == s->op_output) s->name = event->value;
+}
+
+NATIVE(jbyteArray, opOutputName)(JNIEnv *env, jclass class, jlong handle, jint op_output)
+{
+    (void)class;
+    sought s = {(uint32_t)op_output, ""};
+    bitx_config config = bitx_config_default();
+    config.context_tokens = config.chunk_rows = 1;
+    config.trace = find_name;
+    config.trace_context = &s;
+    bitx_status status;
+    open_session *traced = open_session_new(model_at(handle), &config, 1, &status);
+    if (traced) {
+        (void)bitx_step(traced->session, 0, NULL); /* what it computes is of no interest */
+        open_session_free(traced);
+    }
+    return java_bytes(env, s.name);
+}
+
 NATIVE(jint, selfTest)(JNIEnv *env, jclass class, jlong handle, jint threads, jintArray out)
 {
     (void)class;

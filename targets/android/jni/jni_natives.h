@@ -36,6 +36,9 @@ NATIVE(jbyteArray, instructionSetName)(JNIEnv *env, jclass class, jint bit);
 NATIVE(jintArray, encode)
 (JNIEnv *env, jclass class, jlong handle, jbyteArray utf8, jint flags, jintArray out);
 
+/* What the plan calls an op output; empty where there is none of that index. */
+NATIVE(jbyteArray, opOutputName)(JNIEnv *env, jclass class, jlong handle, jint op_output);
+
 /* out: the position, and the op output, that differ first. */
 NATIVE(jint, selfTest)(JNIEnv *env, jclass class, jlong handle, jint threads, jintArray out);
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.exporter.package.android.conftest import Jdk
 from tests.generate.conftest import Reference
 
+from bitexport.emit.manifest import Bundle
+from bitexport_ref.bitx import open_bitx
 from bitexport_ref.generator import End, Generator
 from bitexport_ref.sampler import Sampler
 from bitexport_ref.text.chat import Message, Role
@@ -148,3 +150,16 @@ def test_a_thousand_models_leave_nothing_behind(jdk: Jdk, tmp_path: Path) -> Non
 
 def test_a_device_tests_itself(jdk: Jdk, tmp_path: Path) -> None:
     assert jdk.run("self-test", tmp_path) == ["passed: 25 positions are equal"] * 2
+
+
+def test_a_device_that_computes_another_bit_names_the_op(
+    jdk: Jdk, story: Bundle, tmp_path: Path
+) -> None:
+    name = "model.layers.2.mlp.up_proj"
+    (tensor,) = [t for t in open_bitx(story.data).tensors if t.name == f"{name}.weight"]
+    changed = bytearray(story.data.read_bytes())
+    changed[tensor.offset + 5] ^= 1
+    wrong = tmp_path / "changed.bitx"
+    wrong.write_bytes(changed)
+    said = jdk.run("self-test", tmp_path, str(wrong))
+    assert said == [f"self-test computed other bits: first in {name}.sum"] * 2

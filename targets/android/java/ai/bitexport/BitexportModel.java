@@ -107,8 +107,12 @@ public final class BitexportModel implements AutoCloseable {
             if (status != SELF_TEST_FAILED) {
                 BitexportException.require(status, where);
             }
+            String differs =
+                    out[1] == -1
+                            ? null
+                            : new String(Native.opOutputName(at, out[1]), Native.UTF_8);
             return new SelfTest(
-                    status == Native.OK, out[0], out[1], BitexportException.name(status));
+                    status == Native.OK, out[0], differs, BitexportException.name(status));
         } finally {
             unuse();
         }

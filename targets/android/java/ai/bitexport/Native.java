@@ -35,6 +35,8 @@ final class Native {
 
     static native int[] encode(long model, byte[] utf8, int flags, int[] out);
 
+    static native byte[] opOutputName(long model, int opOutput);
+
     static native int selfTest(long model, int threads, int[] out);
 
     static native long openSession(

@@ -5,16 +5,16 @@ public final class SelfTest {
     /** Whether this device computed every bit that the reference computed. */
     public final boolean passed;
 
-    /** How many positions were compared, or the first one that differs. */
+    /** How many positions were compared, or the first one that chose another token. */
     public final int position;
 
-    /** Which output of an op, in the order of the plan, differs first; -1: none. */
-    public final int opOutput;
+    /** Which op output differs first, as the plan calls it; null: none. */
+    public final String opOutput;
 
     /** What the runtime calls the result. */
     public final String status;
 
-    SelfTest(boolean passed, int position, int opOutput, String status) {
+    SelfTest(boolean passed, int position, String opOutput, String status) {
         this.passed = passed;
         this.position = position;
         this.opOutput = opOutput;
@@ -26,6 +26,6 @@ public final class SelfTest {
         if (passed) {
             return "passed: " + position + " positions are equal";
         }
-        return status + " at position " + position + (opOutput < 0 ? "" : ", op output " + opOutput);
+        return status + (opOutput == null ? " at position " + position : ": first in " + opOutput);
     }
 }
