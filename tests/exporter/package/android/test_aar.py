@@ -17,13 +17,14 @@ from elftools.elf.sections import SymbolTableSection
 from tests.tiny_checkpoint import write_checkpoint
 
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import BundleError
+from bitexport.errors import BundleError, TargetError
 from bitexport.models.parts.options import Options
 from bitexport.package.android.aar import AAR, SOURCES, refuse_strangers, write_android
 from bitexport.package.android.classes import write_classes
 from bitexport.package.android.delivery import CHUNK_BYTES, RESOURCE
 from bitexport.package.android.library import android_root, build_android_library, load_abis
 from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.package.kind import write_package
 from bitexport.targets import Target, find_target
 from bitexport.toolchain.compile import Library
 
@@ -169,3 +170,12 @@ def test_bundles_that_would_not_say_the_same_are_refused(story: Bundle, tmp_path
         refuse_strangers([story, other])
     with pytest.raises(BundleError, match="two bundles are for target `host`"):
         refuse_strangers([story, story])
+
+
+def test_a_bundle_for_a_board_is_refused(tmp_path: Path) -> None:
+    wanted = Wanted(compile_library=False, self_test=False)
+    checkpoint = write_checkpoint(tmp_path / "model").path
+    board = build_bundle(checkpoint, find_target("cortex-m4"), Options(), tmp_path / "out", wanted)
+    with pytest.raises(TargetError, match="is for target `cortex-m4`, a board"):
+        write_package("android", [board], tmp_path / "package")
+    assert not (tmp_path / "package").exists()
