@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bitexport.package.android.library import android_root
 from bitexport.paths import runtime_root
+from bitexport.toolchain.compile import EXTRAS
 
 SLICE = android_root() / "jni" / "jni_slice.h"
 
@@ -58,9 +59,15 @@ def test_the_library_has_every_native_method_and_no_other(
     names = {line.split()[-1] for line in said.splitlines()}
     natives = {name for name in names if name.startswith("Java_")}
     assert natives == {f"Java_ai_bitexport_Native_{name}" for name in methods}
-    others = names - natives - {"JNI_OnLoad"}
-    assert {"bitx_generator_next", "bitx_map_open", "bitx_threads_for"} <= others
-    assert [name for name in others if not name.startswith("bitx_")] == []
+    assert names - natives == {"JNI_OnLoad", *declared_functions()}
+
+
+def declared_functions() -> set[str]:
+    """Return what the headers declare that an AAR holds."""
+    headers = [path for name in ("include", EXTRAS) for path in (runtime_root() / name).glob("*.h")]
+    texts = (re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.DOTALL) for path in headers)
+    lines = re.compile(r"^\w[\w *]*?\b(bitx_\w+)\(", re.MULTILINE)
+    return {name for text in texts for name in lines.findall(text)}
 
 
 def test_numbers_that_java_repeats_are_those_of_the_headers() -> None:
