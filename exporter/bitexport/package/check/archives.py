@@ -6,6 +6,7 @@ import dataclasses
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,4 +75,17 @@ def open_zip(path: Path) -> dict[str, Entry]:
 
 
 def _loader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
-    return lambda: archive.read(info)
+    def load() -> bytes:
+        if info.file_size > MOST_BYTES:
+            raise BundleError(
+                f"{info.filename}: has {info.file_size} bytes unpacked, too many to look into",
+                hint="check the files one by one",
+            )
+        try:
+            return archive.read(info)
+        except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, zlib.error) as error:
+            raise BundleError(
+                f"{info.filename}: cannot be unpacked: {error}", hint="make the archive again"
+            ) from error
+
+    return load

@@ -279,5 +279,9 @@ class _Reader:
                 _, _, _, name, step = self.unpack("IHHII", inner)
                 found.append(self.string(strings + name))
                 inner += step
+                if step == 0:
+                    break
             at += following
+            if following == 0:
+                break
         return tuple(found)

@@ -211,6 +211,13 @@ def test_damage_is_said_wherever_it_is(tmp_path: Path) -> None:
                 continue
 
 
+def test_a_damaged_entry_is_named(tmp_path: Path) -> None:
+    path = zipped(tmp_path, {"classes.jar": "", "AndroidManifest.xml": MANIFEST, SO: "sound"})
+    path.write_bytes(path.read_bytes().replace(b"sound", b"wrong"))
+    with pytest.raises(BundleError, match=f"{SO}: cannot be unpacked"):
+        check_artefact(path)
+
+
 def test_what_is_no_artefact_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello, world", encoding="utf-8")
     for name in ("notes.txt", "missing.aar"):
