@@ -133,7 +133,7 @@ CASES: dict[str, Callable[[Path], Path]] = {
     "no-simulator": lambda f: xcframework(f / "a.xcframework", simulator=False),
     "apple-size": lambda f: xcframework(f / "a.xcframework", binary=macho(text=8192)),
     "secret": lambda f: library(f / "a.so", code=text("AKIA" + "ABCD" * 4)),
-    "build-path": lambda f: library(f / "a.so", code=text("/home/me/work/model.c")),
+    "build-path": lambda f: library(f / "a.so", code=text("/home/me/src/model.c")),
 }
 
 
