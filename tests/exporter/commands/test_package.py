@@ -69,3 +69,32 @@ def test_the_usage_names_every_kind(said: Say, host_bundle: Bundle, tmp_path: Pa
     for name in load_kinds():
         assert f"--{name}" in result.stderr
         assert f"--{name} " in said("package", "--help").stdout
+
+
+def test_check_lists_what_is_wrong_and_how_to_mend_it(
+    host_bundle: Bundle, tmp_path: Path, said: Say
+) -> None:
+    good = host_bundle.path / "lib" / "host" / "libbitexport.so"
+    assert said("package", "--check", good).exit_code == 0
+    bad = tmp_path / "libx.so"
+    bad.write_bytes(good.read_bytes()[:4096])
+    result = said("package", "--check", bad)
+    assert result.exit_code == 6
+    assert "error damaged: " in result.stdout
+    assert "  source: " in result.stdout
+    assert "  fix: " in result.stdout
+    assert "1 errors, 0 warnings, 0 notes" in result.stderr
+    facts = json.loads(said("package", "--check", bad, "--json").stdout)
+    assert [each["rule"]["name"] for each in facts["findings"]] == ["damaged"]
+
+
+def test_check_stands_alone(host_bundle: Bundle, tmp_path: Path, said: Say, refused) -> None:
+    result = said("package", host_bundle.path, "--check", host_bundle.path)
+    assert result.exit_code == 64
+    refused(1, "no such file", "package", "--check", tmp_path / "none.aar")
+
+
+def test_a_size_is_read_with_its_unit(host_bundle: Bundle, tmp_path: Path, said: Say) -> None:
+    words = ["package", host_bundle.path, "--mcu", "-o", tmp_path / "out", "--ram"]
+    assert "has an operating system" in said(*words, "512K").stderr
+    assert "is no size" in said(*words, "512KiB").stderr

@@ -17,7 +17,7 @@ ARCHIVE_MAGIC = b"!<arch>\n"
 
 PT_LOAD, PT_DYNAMIC, PT_GNU_STACK, PT_GNU_RELRO = 1, 2, 0x6474E551, 0x6474E552
 PF_X, PF_W = 1, 2
-SHF_ALLOC = 2
+SHF_ALLOC, ET_DYN = 2, 3
 CLASS_64, STB_WEAK = 2, 2
 
 DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_SONAME, DT_RPATH = 1, 4, 5, 6, 14, 15
@@ -25,7 +25,7 @@ DT_TEXTREL, DT_FLAGS, DT_RUNPATH = 22, 30, 29
 DT_GNU_HASH, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFEF5, 0x6FFFFFFE, 0x6FFFFFFF
 DF_TEXTREL = 4
 
-MACHINES = {3: "x86", 40: "arm", 62: "x86-64", 183: "aarch64", 243: "riscv"}
+MACHINES = {3: "x86", 40: "arm", 62: "x86-64", 164: "hexagon", 183: "aarch64", 243: "riscv"}
 
 
 class DamagedError(Exception):
@@ -81,6 +81,11 @@ class Elf:
     symbols: tuple[Symbol, ...] = ()
     versions: tuple[str, ...] = ()
     """What it needs of other libraries, as `GLIBC_2.34`."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether its addresses have 64 bits."""
+        return self.bits == 64  # noqa: PLR2004
 
     @property
     def loads(self) -> tuple[Segment, ...]:
@@ -274,5 +279,9 @@ class _Reader:
                 _, _, _, name, step = self.unpack("IHHII", inner)
                 found.append(self.string(strings + name))
                 inner += step
+                if step == 0:
+                    break
             at += following
+            if following == 0:
+                break
         return tuple(found)

@@ -85,7 +85,7 @@ def test_cmake_refuses_a_part_that_is_too_small(bundle_for: BundleFor, output: P
     for kind in ("FLASH", "RAM"):
         done = told("cmake", "-S", output, "-B", output / kind, toolchain, f"-DBITX_{kind}_BYTES=9")
         assert done.returncode != 0
-        assert f"bytes of {kind.lower()}, the part has\n  9" in done.stderr
+        assert f"bytes of {kind.lower()}, the part has 9" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_target_with_an_operating_system_is_refused(host_bundle: Bundle, outpu
 def test_zephyr_compiles_the_same_files_with_the_flags_of_the_contract(
     config: str, bundle_for: BundleFor, output: Path, tmp_path: Path
 ) -> None:
-    """No Zephyr is here: its functions are stood in for; files, flags and names are the module's."""
+    """No Zephyr is here: its functions are stood in for; files and flags are the module's."""
     write_package("mcu", [bundle_for("cortex-m4")], output)
     (tmp_path / "CMakeLists.txt").write_text(
         ZEPHYR.format(
@@ -135,16 +135,17 @@ def test_zephyr_compiles_the_same_files_with_the_flags_of_the_contract(
     done = told("cmake", "-S", tmp_path, "-B", there, toolchain,
                 "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    commands = (there / "compile_commands.json").read_text("utf-8")
+    listed = there / "compile_commands.json"  # not there where nothing is compiled
+    commands = listed.read_text("utf-8") if listed.exists() else ""
     assert ("-ffp-contract=off" in commands) == (config == "y")
     if config == "y":
         for file in output.glob("runtime/**/*.c"):
             assert f'"file": "{file}"' in commands
-        built = told("cmake", "--build", there, "--target", "module/all")
+        built = told("cmake", "--build", there)
         assert built.returncode == 0, built.stdout + built.stderr
-        listed = told("arm-none-eabi-nm", there / "module" / "libbitexport.a").stdout
-        assert re.search(r"\bR bitx_model_start\n", listed)
-        assert re.search(r"\bT bitx_session_open\n", listed)
+        names = told("arm-none-eabi-nm", there / "module" / "libbitexport.a").stdout
+        assert re.search(r"\bR bitx_model_start\n", names)
+        assert re.search(r"\bT bitx_session_open\n", names)
 
 
 def test_the_module_is_where_zephyr_looks_for_it(bundle_for: BundleFor, output: Path) -> None:
