@@ -68,3 +68,9 @@ class ToolchainError(BitexportError):
     """A compiler or emulator is missing, or refused its work."""
 
     exit_code = 5
+
+
+class CheckError(BitexportError):
+    """An artefact breaks a rule of a store or a loader."""
+
+    exit_code = 6

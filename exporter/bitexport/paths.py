@@ -15,3 +15,8 @@ def targets_root() -> Path:
 def runtime_root() -> Path:
     """Return the folder of the C runtime."""
     return targets_root() / "runtime"
+
+
+def packages_root() -> Path:
+    """Return the folder of the templates that packages are made of."""
+    return targets_root() / "packages"

@@ -28,6 +28,8 @@ class Isa:
     summary: str
     requires: str | None = None
     flags: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
+    attribute: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
+    clang: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def define(self) -> str:

@@ -58,7 +58,8 @@ def test_the_c_example_compiles(readme: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["build", "verify", "run", "inspect", "diff", "targets", "doctor", "bench"]
+    "command",
+    ["build", "verify", "run", "package", "inspect", "diff", "targets", "doctor", "bench"],
 )
 def test_readme_names_every_command_and_each_explains_itself(readme: str, command: str) -> None:
     assert f"`{command}`" in readme or f"bitexport {command}" in readme

@@ -9,9 +9,9 @@ from pathlib import Path
 from bitexport.paths import runtime_root
 
 
-def copy_runtime(files: Iterable[Path], output: Path) -> None:
+def copy_runtime(files: Iterable[Path], output: Path, source_root: Path | None = None) -> None:
     """Copy C files (paths relative to the runtime), every public and internal header, CMake."""
-    root = runtime_root()
+    root = source_root or runtime_root()
     headers = (p.relative_to(root) for pattern in ("*.h", "*.def") for p in root.rglob(pattern))
     library = (path for path in headers if path.parts[0] != "runner")
     for path in sorted({*files, *library, Path("CMakeLists.txt")}):

@@ -23,7 +23,7 @@ def native_bundle(bundle: Bundle) -> Iterator[Bundle]:
     the bundle has compared the hashes.
     """
     target = find_target("host")
-    if _lists_library(bundle, target) and _has_our_headers(bundle.path):
+    if _lists_library(bundle, target) and has_our_headers(bundle.path):
         yield bundle
         return
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
@@ -38,8 +38,8 @@ def _lists_library(bundle: Bundle, target: Target) -> bool:
     return f"lib/{target.name}/{SHARED}" in bundle.manifest["files"]
 
 
-def _has_our_headers(folder: Path) -> bool:
-    """Whether what programs are compiled against, and called by, is the same here and there."""
+def has_our_headers(folder: Path) -> bool:
+    """Return whether what programs are compiled against is the same here and there."""
     names = [
         path.relative_to(runtime_root())
         for headers in include_folders()

@@ -101,8 +101,9 @@ def defines(target: Target) -> tuple[str, ...]:
 
 
 def build_library(
-    target: Target, source_root: Path, output: Path, macros: Sequence[str] = ()
-) -> Library:
+    target: Target, source_root: Path, output: Path, macros: Sequence[str] = (), *,
+    link_shared: bool = True,
+) -> Library:  # fmt: skip
     """Compile the runtime found below source_root into `output/lib/<target>/`.
 
     The same sources, flags, macros and compiler give the same bytes.
@@ -112,7 +113,8 @@ def build_library(
         raise BundleError(f"{source_root}: there is no C file here for target `{target.name}`")
     folder = output / "lib" / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    archive, shared = folder / ARCHIVE, folder / SHARED if target.os == "linux" else None
+    archive = folder / ARCHIVE
+    shared = folder / SHARED if link_shared and target.os == "linux" else None
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         objects = [Path(scratch) / f"{file.path.stem}.o" for file in files]
         flags = library_flags(target, source_root, macros)

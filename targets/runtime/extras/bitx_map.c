@@ -11,8 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int map_descriptor(bitx_map *map, int file)
+int bitx_map_descriptor(bitx_map *map, int file)
 {
+    *map = (bitx_map){NULL, 0};
     struct stat facts;
     if (fstat(file, &facts) != 0) return errno;
     if (!S_ISREG(facts.st_mode) || facts.st_size <= 0) return EINVAL;
@@ -30,7 +31,7 @@ int bitx_map_open(bitx_map *map, const char *path)
     *map = (bitx_map){NULL, 0};
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return errno;
-    const int failure = map_descriptor(map, file);
+    const int failure = bitx_map_descriptor(map, file);
     (void)close(file); /* the mapping stays */
     return failure;
 }

@@ -20,6 +20,9 @@ typedef struct bitx_map {
  * when memory is short: weights cost no dirty memory. */
 int bitx_map_open(bitx_map *map, const char *path);
 
+/* The same of a whole file that is open for reading; it may be closed afterwards. */
+int bitx_map_descriptor(bitx_map *map, int file);
+
 /* After every model and session on the blob is done with. */
 void bitx_map_close(bitx_map *map);
 

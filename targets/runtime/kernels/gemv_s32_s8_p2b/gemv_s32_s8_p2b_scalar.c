@@ -8,7 +8,7 @@ static uint32_t index_of(const uint8_t *tile, size_t group)
     case 0:  return tile[0] & 31u;
     case 1:  return tile[16] & 31u;
     case 2:  return tile[32];
-    default: return tile[16] >> 6 << 3 | tile[0] >> 5;
+    default: return (uint32_t)(tile[16] >> 6 << 3 | tile[0] >> 5);
     }
 }
 

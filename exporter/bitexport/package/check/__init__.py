@@ -1,0 +1,1 @@
+"""What app stores, loaders and linkers ask of an artefact, checked without a network."""
