@@ -58,7 +58,7 @@ class EmulatedModel:
     sampler: dict[str, float] = dataclasses.field(default_factory=dict)
     """How the tokens of the last answer were chosen, every number of it."""
     memory_bytes: int = 0
-    restored: bool = False
+    restored: int | None = None
     """With --resume: whether the last answer went on from the session."""
     _running: subprocess.Popen[str] | None = None
     _cancelled: bool = False
@@ -92,7 +92,7 @@ class EmulatedModel:
         else:
             asked += ["--chunk", "1"] if "--chunk" not in asked else []
         command = command_line(self.target, self.core, self.program, asked)
-        self._cancelled = self.restored = False
+        self._cancelled, self.restored = False, None
         # A group of its own: Ctrl-C in a terminal is for the caller, who may go on.
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={}, text=True,
@@ -116,7 +116,7 @@ class EmulatedModel:
         if self._cancelled and not ended:
             yield Ended(End.CANCELLED, None, "", None)
         elif last != "end":
-            if "--resume" in asked and not self.restored and last.startswith("status "):
+            if "--resume" in asked and self.restored is None and last.startswith("status "):
                 _, number, name = last.split(maxsplit=2)
                 if int(number) != _ARENA:
                     raise refused_session(-int(number), name)
@@ -134,8 +134,8 @@ class EmulatedModel:
                 *floats, top_k, low, high = map(int, numbers.split(","))
                 self.sampler = dict(zip(_FLOATS, map(_float, floats), strict=True))
                 self.sampler |= {"top_k": top_k, "window": ALL, "seed": low | high << 32}
-            case ["restored"]:
-                self.restored = True
+            case ["restored", count]:
+                self.restored = int(count)
             case ["memory", size]:
                 self.memory_bytes = int(size)
             case ["prefill", done, total]:
