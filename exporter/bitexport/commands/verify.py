@@ -31,7 +31,7 @@ from bitexport.verify.expected import (
 )
 from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
-from bitexport.verify.graph import graph_machine, verify_graph
+from bitexport.verify.graph import graph_machine, refuse_link, verify_graph
 from bitexport.verify.inputs import fixed_inputs, read_inputs
 from bitexport.verify.networks import ExpectedNetwork, compute_network, verify_network
 from bitexport.verify.oracle import open_oracle
@@ -125,6 +125,7 @@ def command(
     if not quick:
         _arithmetic(opened)
     if runtime:
+        refuse_link(opened)
         count = tokens or (1 if quick else TOKENS)
         expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         _verify_graph(opened, target, expected, cores, onnxruntime, quick=quick, as_json=as_json)
