@@ -124,9 +124,9 @@ def command(
     _refuse_library(opened, target)
     if not quick:
         _arithmetic(opened)
+    count = tokens or (1 if quick else TOKENS)
     if runtime:
         refuse_link(opened)
-        count = tokens or (1 if quick else TOKENS)
         expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         _verify_graph(opened, target, expected, cores, onnxruntime, quick=quick, as_json=as_json)
         return
@@ -134,7 +134,6 @@ def command(
         if case:
             _replay(model, device, opened, case, as_json=as_json)
             return
-        count = tokens or (1 if quick else TOKENS)
         expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         self_test = self_test_positions(opened.data)
         _say(
