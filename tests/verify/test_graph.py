@@ -29,6 +29,8 @@ from bitexport_ort.session import fuse_nodes
 
 PROMPT = [1, 7, 5, 90, 2]
 WHEELS = Path(sys.prefix) / "wheels"
+OLD_ENVIRONMENT = Path(sys.prefix) / "onnxruntime-1.20"
+"""Of the oldest onnxruntime that is promised; `.ci/setup test` makes it."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,15 @@ def test_every_op_output_is_equal_on_this_machine(bundles: Callable[[str], Bundl
     (core,) = verified(bundles("host"))["cores"]
     assert core["passed"]
     assert core["isa"] == find_target("host").expected_isas("native")[-1]
+    assert core["runs"] == 6
+
+
+def test_every_op_output_is_equal_in_the_oldest_onnxruntime(
+    bundles: Callable[[str], Bundle],
+) -> None:
+    (library,) = OLD_ENVIRONMENT.glob("lib/python3.*/site-packages/onnxruntime/capi/lib*.so.1.20.1")
+    (core,) = verified(bundles("host"), "--onnxruntime", library)["cores"]
+    assert core["passed"]
     assert core["runs"] == 6
 
 
@@ -131,6 +142,28 @@ def test_bodies_in_place_of_kernels_do_not_pass(
         refused = verify_graph(stock, "native", expected, lambda line: None)
     assert graph_difference(expected, observed, device.outputs)
     assert "is not a registered function/op" in str(refused.failure)
+
+
+def test_weights_behind_a_link_out_of_the_folder_are_refused(
+    bundles: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundles("host").path, tmp_path / "copy"))
+    (copy / "model.bitx").rename(tmp_path / "model.bitx")
+    (copy / "model.bitx").symlink_to(tmp_path / "model.bitx")
+    result = CliRunner().invoke(main, ["verify", str(copy), "--runtime", "onnxruntime"])
+    assert result.exit_code == 1
+    said = f"{copy / 'model.bitx'}: is a symbolic link to a file in {tmp_path}"
+    assert said in result.output
+    assert "hint: copy the bundle with its files" in result.output
+
+
+def test_what_onnxruntime_says_is_one_line(
+    bundles: Callable[[str], Bundle], expected: Expected, tmp_path: Path
+) -> None:
+    with graph_machine(bundles("host"), find_target("host"), expected, None) as device:
+        moved = dataclasses.replace(device, folder=tmp_path)
+        result = verify_graph(moved, "native", expected, lambda line: None)
+    assert "was not computed: the run stopped: status 1 session: " in str(result.failure)
 
 
 def test_a_bundle_ships_the_library_that_is_run(bundles: Callable[[str], Bundle]) -> None:

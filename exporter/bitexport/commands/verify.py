@@ -31,7 +31,7 @@ from bitexport.verify.expected import (
 )
 from bitexport.verify.explain import Explanation, explain, replay
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
-from bitexport.verify.graph import graph_machine, verify_graph
+from bitexport.verify.graph import graph_machine, refuse_link, verify_graph
 from bitexport.verify.inputs import fixed_inputs, read_inputs
 from bitexport.verify.networks import ExpectedNetwork, compute_network, verify_network
 from bitexport.verify.oracle import open_oracle
@@ -124,8 +124,9 @@ def command(
     _refuse_library(opened, target)
     if not quick:
         _arithmetic(opened)
+    count = tokens or (1 if quick else TOKENS)
     if runtime:
-        count = tokens or (1 if quick else TOKENS)
+        refuse_link(opened)
         expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         _verify_graph(opened, target, expected, cores, onnxruntime, quick=quick, as_json=as_json)
         return
@@ -133,7 +134,6 @@ def command(
         if case:
             _replay(model, device, opened, case, as_json=as_json)
             return
-        count = tokens or (1 if quick else TOKENS)
         expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         self_test = self_test_positions(opened.data)
         _say(

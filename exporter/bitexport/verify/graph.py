@@ -10,8 +10,8 @@ from pathlib import Path
 
 import onnx
 
-from bitexport.emit.manifest import Bundle
-from bitexport.errors import MismatchError, RunError
+from bitexport.emit.manifest import DATA, Bundle
+from bitexport.errors import BundleError, MismatchError, RunError
 from bitexport.targets import Target
 from bitexport.toolchain.emulate import TIMEOUT_SECONDS
 from bitexport.toolchain.emulate import run as run_program
@@ -101,6 +101,17 @@ class GraphMachine:
         return range(len(expected.outputs)) if way.whole else self.outputs
 
 
+def refuse_link(bundle: Bundle) -> None:
+    """Refuse weights that onnxruntime would not open: it follows no link out of the folder."""
+    lies_in = bundle.data.resolve().parent
+    if lies_in != bundle.path.resolve():
+        raise BundleError(
+            f"{bundle.data}: is a symbolic link to a file in {lies_in}, which onnxruntime does not "
+            "follow",
+            hint="copy the bundle with its files: cp -rL",
+        )
+
+
 @contextmanager
 def graph_machine(
     bundle: Bundle, target: Target, expected: Expected, given: Path | None
@@ -121,6 +132,7 @@ def graph_machine(
         )
         program = build_graph_runner(target, bundle.path, folder / "ort_runner")
         outputs = write_whole_graph(bundle.graph, folder / "whole.onnx", expected)
+        (folder / DATA).symlink_to(bundle.data.resolve())  # where onnxruntime before 1.22 looks
         yield GraphMachine(
             target, program, library, ops.resolve(), bundle.path.resolve(), bundle.graph.resolve(),
             outputs, folder / "whole.onnx",

@@ -4,8 +4,9 @@
  *                --outputs 4,0,1
  *
  * ONNXRUNTIME is libonnxruntime.so of a wheel; OPS the library of custom ops, `-` for none; GRAPH
- * an ONNX file whose weights lie in FOLDER.  --outputs says which op output of the plan each output
- * of the graph is.  What is printed is what runner.c prints, so that one reader serves both.
+ * an ONNX file whose weights lie in FOLDER, and beside it for an old onnxruntime.  --outputs says
+ * which op output of the plan each output of the graph is.  What is printed is what runner.c
+ * prints, so that one reader serves both.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -23,17 +24,23 @@ enum {
     PRINTED_BYTES = 16,
     MOST_OPERANDS = 8192,
     MOST_RANK = 8,
+    READS_FOLDER = 22, /* the first 1.x that finds the weights of a graph in memory */
     ALL_OPTIMISATIONS = 99,
     ERRORS = 3
 };
 
 static const bitx_ort_api *api;
+static long minor_version;
 
 /* ---- Ending ------------------------------------------------------------------------------- */
 
+/* In one line, whatever the reason has. */
 static _Noreturn void stop(const char *what, const char *why)
 {
-    printf("status 1 %s: %s\n", what, why);
+    printf("status 1 %s: ", what);
+    for (; *why; why++)
+        putchar(*why == '\n' ? ' ' : *why);
+    printf("\n");
     exit(1);
 }
 
@@ -213,8 +220,6 @@ static void open_graph(graph *g, char **words, int threads)
 {
     bitx_ort_env *env = NULL;
     bitx_ort_options *options = NULL;
-    size_t bytes = 0;
-    void *model = read_file(words[3], &bytes);
 
     need(api->create_env(ERRORS, "bitexport", &env), "environment");
     need(api->create_options(&options), "options");
@@ -224,9 +229,15 @@ static void open_graph(graph *g, char **words, int threads)
          "folder");
     const char *isa = register_ops(options, words[2]);
     printf("isa available %s\nisa used %s\n", isa, isa);
-    need(api->create_session(env, model, bytes, options, &g->session), "session");
+    if (minor_version < READS_FOLDER) {
+        need(api->create_session_of_file(env, words[3], options, &g->session), "session");
+    } else {
+        size_t bytes = 0;
+        void *model = read_file(words[3], &bytes);
+        need(api->create_session(env, model, bytes, options, &g->session), "session");
+        free(model);
+    }
     need(api->create_cpu_memory(1, 0, &g->memory), "memory");
-    free(model);
     name_operands(g);
 }
 
@@ -369,7 +380,9 @@ static void find_api(const char *path)
     const bitx_ort_base *base = get();
     api = base->api(BITX_ORT_API_VERSION);
     if (!api) stop("onnxruntime", "is older than 1.17");
-    printf("onnxruntime %s\n", base->version());
+    const char *const version = base->version(), *const dot = strchr(version, '.');
+    minor_version = dot ? strtol(dot + 1, NULL, 10) : 0;
+    printf("onnxruntime %s\n", version);
 }
 
 int main(int count, char **words)
