@@ -6,8 +6,6 @@
 # Each makes the machine ready first; .ci/setup says how, and does nothing when it is.
 
 bin     := .venv/bin
-# Many tests compile the same runtime.
-compiled_once = PATH="/usr/lib/ccache:$$PATH" CCACHE_DIR="$(CURDIR)/.venv/ccache"
 c_files  = $(shell find targets tests -name '*.[ch]')
 
 .PHONY: demo test lint clean
@@ -23,7 +21,7 @@ demo:
 
 test:
 	@.ci/setup test
-	$(compiled_once) $(bin)/pytest -n auto --dist loadfile
+	$(bin)/pytest -n auto --dist loadfile
 
 lint:
 	@.ci/setup test
