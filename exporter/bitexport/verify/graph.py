@@ -34,12 +34,12 @@ class GraphWay:
     chunk: int
     threads: int = 1
     whole: bool = False
-    """Whether every op output is an output of the graph, or logits and caches alone."""
+    """Whether every op output is an output of the graph, or its own alone."""
 
     @property
     def words(self) -> str:
         """Say it for a person."""
-        what = "every op output" if self.whole else "logits and caches"
+        what = "every op output" if self.whole else "its outputs"
         plural = "s" * (self.threads > 1)
         return f"{what}, chunks of {self.chunk}, {self.threads} thread{plural}"
 
@@ -110,6 +110,19 @@ def graph_machine(
     The library of custom ops is the one that the bundle ships; one that ships none gets one of its
     own objects.
     """
+    with graph_tools(bundle, target, given) as (folder, program, library, ops):
+        outputs = write_whole_graph(bundle.graph, folder / "whole.onnx", expected)
+        yield GraphMachine(
+            target, program, library, ops, bundle.path.resolve(), bundle.graph.resolve(),
+            outputs, folder / "whole.onnx",
+        )  # fmt: skip
+
+
+@contextmanager
+def graph_tools(
+    bundle: Bundle, target: Target, given: Path | None
+) -> Iterator[tuple[Path, Path, Path, Path]]:
+    """Make a folder, and what runs a graph: a program, onnxruntime, the library of custom ops."""
     shipped = f"lib/{target.name}/{OPS_LIBRARY}"
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         folder = Path(scratch)
@@ -120,11 +133,7 @@ def graph_machine(
             else build_ops_library(target, bundle.path, folder / OPS_LIBRARY)
         )
         program = build_graph_runner(target, bundle.path, folder / "ort_runner")
-        outputs = write_whole_graph(bundle.graph, folder / "whole.onnx", expected)
-        yield GraphMachine(
-            target, program, library, ops.resolve(), bundle.path.resolve(), bundle.graph.resolve(),
-            outputs, folder / "whole.onnx",
-        )  # fmt: skip
+        yield folder, program, library, ops.resolve()
 
 
 def write_whole_graph(graph: Path, output: Path, expected: Expected) -> tuple[int, ...]:
