@@ -21,6 +21,7 @@ from bitexport.emit.manifest import open_bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
 from bitexport.models.parts.facts import Facts
 from bitexport.package.decoder_files import CONFIG, GENAI, write_decoder_files
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY
 
 HERE = Path(__file__).parent
 PREFIX = Path(sys.prefix)
@@ -97,22 +98,29 @@ class Runs:
         given = [] if delegate is None else ["--delegate", delegate]
         return dict(said([python, HERE / "run_litert.py", step, *self.words(), *given]))
 
-    def genai(self, bundle: Path, graph: str | None = None) -> Mapping[str, Any]:
-        """Let onnxruntime-genai generate from a bundle, or with another graph of it."""
-        folder = bundle if graph is None else self._opening(bundle, graph)
+    def genai(
+        self, bundle: Path, graph: str | None = None, library: Path | None = None
+    ) -> Mapping[str, Any]:
+        """Let onnxruntime-genai generate from a bundle, or with another graph, or our kernels."""
+        folder = bundle if graph is None else self._opening(bundle, graph, library)
         return dict(said([NEW_PYTHON, HERE / "run_genai.py", folder, *self.words()]))
 
-    def _opening(self, bundle: Path, graph: str) -> Path:
+    def _opening(self, bundle: Path, graph: str, library: Path | None) -> Path:
         """Return a folder of a bundle's files whose genai_config.json opens a graph."""
-        folder = self.folder / f"genai-{graph}"
+        folder = self.folder / f"genai-{graph}{'-ours' * (library is not None)}"
         if not folder.exists():
             folder.mkdir()
+            if library:  # a link would lead out of the folder
+                shutil.copyfile(library, folder / OPS_LIBRARY)
             for path in bundle.iterdir():
                 if path.is_file() and path.name not in (GENAI, CONFIG):
                     (folder / path.name).symlink_to(path)
             facts = Facts(**open_bundle(bundle).manifest["model"])
             positions = graph != FILES[Flavour.PACKED]
-            write_decoder_files(folder, facts, graph, has_positions=positions)
+            write_decoder_files(
+                folder, facts, graph,
+                has_positions=positions, custom_ops=OPS_LIBRARY if library else None,
+            )  # fmt: skip
         return folder
 
     def optimum(self, bundle: Path, graph: str) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ python run_genai.py FOLDER TOKENS PROMPT LOGITS: as run_onnxruntime.py, but toke
 """
 
 import json
+import pathlib
 import sys
 import time
 
@@ -27,7 +28,8 @@ for _ in range(len(tokens) + 1 - int(prompt)):
     rows.append(generator.get_output("logits")[0, -1].copy())
 seconds = time.perf_counter() - start
 np.concatenate(rows).astype("<f4").tofile(logits_file)
-text = genai.Tokenizer(model).decode(generator.get_sequence(0))
+has_text = (pathlib.Path(folder) / "tokenizer_config.json").exists()
+text = genai.Tokenizer(model).decode(generator.get_sequence(0)) if has_text else None
 print(json.dumps({
     "runtime": f"onnxruntime-genai {genai.__version__}", "load_seconds": load, "text": text,
     "tokens": [int(token) for token in generator.get_sequence(0)[int(prompt):]],

@@ -95,6 +95,10 @@ RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
         ),
         (Flavour.PACKED,), True,
     ),
+    "our kernels in onnxruntime-genai": (
+        lambda runs, bundle, graph: runs.genai(bundle, graph, bundle / LIBRARIES / OPS_LIBRARY),
+        (Flavour.PACKED,), True,
+    ),
     "onnxruntime 1.20.1": (
         lambda runs, bundle, graph: runs.onnxruntime(bundle / graph, OLD_PYTHON),
         tuple(Flavour), True,

@@ -67,6 +67,14 @@ def test_onnxruntime_genai_runs_the_other_graphs(
     check_logits(runs, flavour)
 
 
+def test_onnxruntime_genai_gives_every_bit_with_our_kernels(
+    stories: Bundle, runs: Runs, custom_ops: Path
+) -> None:
+    said = runs.genai(stories.path, FILES[Flavour.PACKED], custom_ops)
+    assert said["tokens"] == list(runs.chosen)
+    assert runs.found().tobytes() == runs.logits.tobytes()
+
+
 def test_optimum_loads_the_folder_and_a_batch_with_padding(stories: Bundle, runs: Runs) -> None:
     said = runs.optimum(stories.path, PORTABLE)
     assert said["tokens"] == list(runs.chosen)
@@ -117,5 +125,5 @@ def test_whatever_loads_chooses_the_reference_s_tokens() -> None:
 def test_our_kernels_and_our_delegate_gave_every_bit() -> None:
     rows = [Row(**each) for each in json.loads(MEASURED.read_text(encoding="utf-8"))]
     ours = [row for row in rows if row.flavour == CUSTOM or row.runtime.startswith("our kernels")]
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert all(row.positions_equal == row.tokens for row in ours)
