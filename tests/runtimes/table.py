@@ -77,9 +77,9 @@ LIBRARIES = Path("lib/host")
 CUSTOM: tflite_step.TfliteFlavour = "custom"
 
 
-def _litert(runs: Runs, bundle: Path, step: str, **python: Path) -> Mapping[str, Any]:
+def _litert(runs: Runs, bundle: Path, step: str, *python: Path) -> Mapping[str, Any]:
     is_ours = step == tflite_step.FILES[CUSTOM]
-    return runs.litert(bundle / step, bundle / LIBRARIES / DELEGATE if is_ours else None, **python)
+    return runs.litert(bundle / step, bundle / LIBRARIES / DELEGATE if is_ours else None, *python)
 
 
 RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
@@ -125,7 +125,7 @@ RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
     ),
     "ai-edge-litert": (_litert, ("custom", "int2", "int8"), True),
     "tflite-runtime": (
-        lambda runs, bundle, step: _litert(runs, bundle, step, python=OLD_LITERT),
+        lambda runs, bundle, step: _litert(runs, bundle, step, OLD_LITERT),
         ("custom", "int8"), True,
     ),
 }  # fmt: skip
