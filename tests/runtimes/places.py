@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from bitexport.emit.manifest import open_bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
 from bitexport.models.parts.facts import Facts
 from bitexport.package.decoder_files import CONFIG, GENAI, write_decoder_files
-from bitexport.toolchain.onnxruntime import OPS_LIBRARY, ops_root
+from bitexport.toolchain.onnxruntime import ops_root
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 PREFIX = Path(sys.prefix)
 NEW_PYTHON = Path(sys.executable)
 OLD_PYTHON = PREFIX / "onnxruntime-1.20/bin/python"
@@ -35,6 +37,13 @@ ARM64 = PREFIX / "arm64"
 NODE_MODULES = PREFIX / "node_modules"
 HINT = "`.ci/setup test` makes it"
 QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def kernels_in_genai() -> str:
+    """Return what README puts over genai_config.json: the packed graph with our kernels."""
+    found = re.search(r"```json\n({\"model.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, "README has lost what it puts over genai_config.json"
+    return found[1]
 
 
 def node() -> str:
@@ -118,28 +127,27 @@ class Runs:
         return dict(said([*start, HERE / "run_litert.py", step, *self.words(), *given]))
 
     def genai(
-        self, bundle: Path, graph: str | None = None, library: Path | None = None
+        self, bundle: Path, graph: str | None = None, overlay: str | None = None
     ) -> Mapping[str, Any]:
-        """Let onnxruntime-genai generate from a bundle, or with another graph, or our kernels."""
-        folder = bundle if graph is None else self._opening(bundle, graph, library)
-        return dict(said([NEW_PYTHON, HERE / "run_genai.py", folder, *self.words()]))
+        """Let onnxruntime-genai generate from a bundle, or with another graph of it.
 
-    def _opening(self, bundle: Path, graph: str, library: Path | None) -> Path:
+        `overlay` is JSON that is put over its genai_config.json.
+        """
+        folder = bundle if graph is None else self._opening(bundle, graph)
+        words = [*self.words(), *([overlay] if overlay else [])]
+        return dict(said([NEW_PYTHON, HERE / "run_genai.py", folder, *words]))
+
+    def _opening(self, bundle: Path, graph: str) -> Path:
         """Return a folder of a bundle's files whose genai_config.json opens a graph."""
-        folder = self.folder / f"genai-{graph}{'-ours' * (library is not None)}"
+        folder = self.folder / f"genai-{graph}"
         if not folder.exists():
             folder.mkdir()
-            if library:  # a link would lead out of the folder
-                shutil.copyfile(library, folder / OPS_LIBRARY)
             for path in bundle.iterdir():
                 if path.is_file() and path.name not in (GENAI, CONFIG):
                     (folder / path.name).symlink_to(path)
             facts = Facts(**open_bundle(bundle).manifest["model"])
             positions = graph != FILES[Flavour.PACKED]
-            write_decoder_files(
-                folder, facts, graph,
-                has_positions=positions, custom_ops=OPS_LIBRARY if library else None,
-            )  # fmt: skip
+            write_decoder_files(folder, facts, graph, has_positions=positions)
         return folder
 
     def optimum(self, bundle: Path, graph: str) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Lets onnxruntime-genai generate from a folder, greedily, and prints what it took.
 
-python run_genai.py FOLDER TOKENS PROMPT LOGITS: as run_onnxruntime.py, but tokens are its own.
+python run_genai.py FOLDER TOKENS PROMPT LOGITS [OVERLAY]: as run_onnxruntime.py, but tokens are its
+own.  OVERLAY is JSON that is put over the folder's genai_config.json.
 """
 
 import json
@@ -12,10 +13,13 @@ import numpy as np
 import onnxruntime_genai as genai
 from run_onnxruntime import peak_bytes
 
-folder, tokens_file, prompt, logits_file = sys.argv[1:]
+folder, tokens_file, prompt, logits_file, *overlay = sys.argv[1:]
 tokens = np.fromfile(tokens_file, "<i4")
 start = time.perf_counter()
-model = genai.Model(folder)
+config = genai.Config(folder)
+for each in overlay:
+    config.overlay(each)
+model = genai.Model(config)
 load = time.perf_counter() - start
 params = genai.GeneratorParams(model)
 params.set_search_options(max_length=len(tokens) + 2, do_sample=False)

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.runtimes.conftest import CHOSEN, TEXT
 from tests.runtimes.in_browser import run_in_browser
-from tests.runtimes.places import HINT, NEW_PYTHON, OLD_PYTHON, Runs, browser
+from tests.runtimes.places import (
+    HINT,
+    NEW_PYTHON,
+    OLD_PYTHON,
+    Runs,
+    browser,
+    kernels_in_genai,
+)
 from tests.runtimes.table import CUSTOM, MARKED, MEASURED, RUNTIMES, Row, readme_table
 
 from bitexport.emit.manifest import Bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
 from bitexport.package.deviation import deviation
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY
 
 PORTABLE = FILES[Flavour.PORTABLE]
 NEAR_STEPS = ("int2", "int8")
@@ -68,9 +77,12 @@ def test_onnxruntime_genai_runs_the_other_graphs(
 
 
 def test_onnxruntime_genai_gives_every_bit_with_our_kernels(
-    stories: Bundle, runs: Runs, custom_ops: Path
+    stories: Bundle, runs: Runs, custom_ops: Path, tmp_path: Path
 ) -> None:
-    said = runs.genai(stories.path, FILES[Flavour.PACKED], custom_ops)
+    folder = Path(shutil.copytree(stories.path, tmp_path / "stories"))
+    (folder / "lib/host").mkdir(parents=True)
+    shutil.copy(custom_ops, folder / "lib/host" / OPS_LIBRARY)
+    said = runs.genai(folder, overlay=kernels_in_genai())
     assert said["tokens"] == list(runs.chosen)
     assert runs.found().tobytes() == runs.logits.tobytes()
 
