@@ -13,9 +13,11 @@ from typing import TypeVar
 
 import pytest
 
+from bitexport.emit.source import copy_runtime
 from bitexport.paths import runtime_root
 from bitexport.targets import Target, load_targets
-from bitexport.toolchain.compile import Library, build_library
+from bitexport.toolchain.compile import Library, build_library, sources
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY, build_ops_library, this_machine
 
 AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
 
@@ -89,6 +91,15 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Target], Li
         return built[target.name]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def custom_ops(libraries: Callable[[Target], Library]) -> Path:
+    """Return libbitexport_ort.so for this machine."""
+    target = this_machine()
+    runtime = libraries(target).archive.parents[2]
+    copy_runtime([source.path for source in sources(target)], runtime)
+    return build_ops_library(target, runtime, runtime / OPS_LIBRARY)
 
 
 @pytest.fixture

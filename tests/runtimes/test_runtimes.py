@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,15 @@ import numpy as np
 import pytest
 from tests.runtimes.conftest import CHECKPOINT, CHOSEN, TEXT
 from tests.runtimes.in_browser import run_in_browser
-from tests.runtimes.places import HINT, NEW_PYTHON, OLD_LITERT, OLD_PYTHON, Runs, browser
+from tests.runtimes.places import (
+    HINT,
+    NEW_PYTHON,
+    OLD_LITERT,
+    OLD_PYTHON,
+    Runs,
+    browser,
+    kernels_in_genai,
+)
 from tests.runtimes.table import CUSTOM, MARKED, MEASURED, RUNTIMES, Row, called, readme_table
 
 from bitexport.checkpoints.checkpoint import open_checkpoint
@@ -29,6 +38,7 @@ from bitexport.models.parts.options import Options
 from bitexport.package.deviation import deviation
 from bitexport.passes.pipeline import lower
 from bitexport.toolchain.litert import LAST_PYTHON
+from bitexport.toolchain.onnxruntime import OPS_LIBRARY
 
 PORTABLE = FILES[Flavour.PORTABLE]
 NEAR: tuple[str, ...] = (Flavour.ORT2BIT, "int2", "int8")
@@ -82,6 +92,17 @@ def test_onnxruntime_genai_runs_the_other_graphs(
 ) -> None:
     said = runs.genai(stories.path, FILES[flavour])
     check_logits(runs, flavour, said["tokens"])
+
+
+def test_onnxruntime_genai_gives_every_bit_with_our_kernels(
+    stories: Bundle, runs: Runs, custom_ops: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(stories.path, tmp_path / "stories"))
+    (folder / "lib/host").mkdir(parents=True)
+    shutil.copy(custom_ops, folder / "lib/host" / OPS_LIBRARY)
+    said = runs.genai(folder, overlay=kernels_in_genai())
+    assert said["tokens"] == list(runs.chosen)
+    assert runs.found().tobytes() == runs.logits.tobytes()
 
 
 def test_optimum_loads_the_folder_and_a_batch_with_padding(stories: Bundle, runs: Runs) -> None:
@@ -160,5 +181,5 @@ def test_what_was_measured_is_what_each_flavour_promises() -> None:
 def test_our_kernels_and_our_delegate_gave_every_bit() -> None:
     rows = [Row(**each) for each in json.loads(MEASURED.read_text(encoding="utf-8"))]
     ours = [row for row in rows if row.flavour == CUSTOM or row.runtime.startswith("our kernels")]
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert all(row.positions_equal == row.tokens for row in ours)

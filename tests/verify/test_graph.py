@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from tests.runtimes.conftest import follow
 from tests.tiny_checkpoint import Shape, write_checkpoint
 
 import bitexport_ort
@@ -28,17 +29,8 @@ from bitexport.verify.graph import GraphWay, graph_difference, graph_machine, ve
 from bitexport_ort.session import fuse_nodes
 
 PROMPT = [1, 7, 5, 90, 2]
-WHEELS = Path(sys.prefix) / "wheels"
 OLD_ENVIRONMENT = Path(sys.prefix) / "onnxruntime-1.20"
 """Of the oldest onnxruntime that is promised; `.ci/setup test` makes it."""
-
-
-@pytest.fixture(scope="module")
-def arm64_wheel() -> Path:
-    """Return the wheel of onnxruntime for arm64 that .ci/setup fetches beside the environment."""
-    found = sorted(WHEELS.glob("onnxruntime-*aarch64.whl"))
-    assert found, f"no wheel of onnxruntime for aarch64 in {WHEELS}; .ci/setup test fetches it"
-    return found[-1]
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +161,17 @@ def test_what_onnxruntime_says_is_one_line(
 def test_a_bundle_ships_the_library_that_is_run(bundles: Callable[[str], Bundle]) -> None:
     for name in ("host", "arm64"):
         assert f"lib/{name}/{OPS_LIBRARY}" in bundles(name).manifest["files"]
+
+
+def test_a_bundle_with_the_library_opens_in_onnxruntime_genai_as_it_is(
+    bundles: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    runs = follow(bundles("host"), tmp_path, PROMPT, 8)
+    assert runs.genai(bundles("host").path)["tokens"] == list(runs.chosen)
+    assert runs.found().tobytes() == runs.logits.tobytes()
+    said = json.loads((bundles("arm64").path / "genai_config.json").read_text(encoding="utf-8"))
+    options = said["model"]["decoder"]["session_options"]
+    assert options["custom_ops_library"] == f"lib/arm64/{OPS_LIBRARY}"
 
 
 def test_the_library_in_a_bundle_is_found_if_it_is_the_one_that_was_built(

@@ -99,28 +99,29 @@ def run_network(
     """Run samples in calls of `chunk`, and read what was printed."""
     with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
         data = Path(folder) / "inputs.bin"
-        data.write_bytes(b"".join(_calls(expected_inputs, chunk)))
+        data.write_bytes(b"".join(input_bytes(expected_inputs, chunk)))
         arguments = ["--network", str(chunk), "--input", str(data), *words]
         if device.target.os == "linux":
             arguments = [str(device.model), *arguments]
         try:
             done = run_program(device.target, core, device.program, arguments, device.timeout)
-            return _parse(done.stdout)
+            return parse_network(done.stdout)
         except RunError as error:
             if "\nisa used " not in error.completed.stdout:
                 raise
-            return _parse(error.completed.stdout, str(error).partition("\n")[0])
+            return parse_network(error.completed.stdout, str(error).partition("\n")[0])
 
 
-def _calls(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:
-    """Yield the inputs of call after call."""
+def input_bytes(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:
+    """Yield the inputs of call after call, of `chunk` samples each."""
     count = len(next(iter(inputs.values())))
     for start in range(0, count, chunk):
         for array in inputs.values():
             yield array[start : start + chunk].tobytes()
 
 
-def _parse(text: str, ending: str = "") -> ObservedNetwork:
+def parse_network(text: str, ending: str = "") -> ObservedNetwork:
+    """Read a run of a network; one that never began is a MismatchError."""
     available: tuple[str, ...] = ()
     used, arena = "", 0
     digests: dict[int, list[str]] = {}
@@ -171,7 +172,7 @@ def verify_network(
     def run(way: Way) -> tuple[ObservedNetwork, Difference | None]:
         words = ["--check-hashes", *way.options]
         observed = run_network(device, core, expected.inputs, words, way.chunk)
-        return observed, _difference(expected, observed, traced=way.traced)
+        return observed, network_difference(expected, observed, traced=way.traced)
 
     return verify_ways(
         device, core, network_ways(device.target, core, expected, quick=quick), run, tell,
@@ -180,7 +181,7 @@ def verify_network(
     )  # fmt: skip
 
 
-def _difference(
+def network_difference(
     expected: ExpectedNetwork, observed: ObservedNetwork, *, traced: bool
 ) -> Difference | None:
     """Return the first difference: in the trace by op output and row, then in what was returned."""
