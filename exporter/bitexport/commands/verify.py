@@ -131,38 +131,46 @@ def command(
     _refuse_library(opened, target)
     if not quick:
         _arithmetic(opened)
+    if case:
+        with machine(opened, target) as device:
+            _replay(model, device, opened, case, as_json=as_json)
+        return
     count = tokens or (1 if quick else TOKENS)
+    expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
     if runtime:
-        expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
         _verify_graph(onnxruntime, opened, target, expected, cores, quick=quick, as_json=as_json)
         return
-    with machine(opened, target) as device:
-        if case:
-            _replay(model, device, opened, case, as_json=as_json)
-            return
-        expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
-        self_test = self_test_positions(opened.data)
-        _say(
-            f"{opened.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
-            f"outputs at {expected.positions} positions, layout {opened.manifest['layout']}"
-        )
-        results = []
+    _verify_model(opened, target, model, expected, cores, quick=quick, as_json=as_json)
+
+
+def _verify_model(
+    bundle: Bundle, target: Target, model: ReferenceModel, expected: Expected,
+    cores: Sequence[str], *, quick: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare every op of a language model on every core with the reference."""
+    self_test = self_test_positions(bundle.data)
+    _say(
+        f"{bundle.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
+        f"outputs at {expected.positions} positions, layout {bundle.manifest['layout']}"
+    )
+    results = []
+    with machine(bundle, target) as device:
         for core in cores or target.cores:
             result = verify_core(device, core, expected, _say, quick=quick, self_test=self_test)
             found: Explanation | str = ""
             if result.failure:
-                where = opened.path.absolute()
+                where = bundle.path.absolute()
                 found = explain(model, device, core, expected, result.failure, where, Path())
             results.append((result, found))
             if not as_json:
                 count = len(expected.outputs) * expected.positions
                 compared = f"{count} op outputs, {len(expected.generated)} tokens"
                 click.echo(_line(result, compared, target))
-        if self_test is None:
-            _say("the file holds no self-test: it was built with --no-selftest")
+    if self_test is None:
+        _say("the file holds no self-test: it was built with --no-selftest")
     if as_json:
         report = {"quick": quick, "self_test": self_test is not None and not quick}
-        report |= _report(opened, target, expected, results)
+        report |= _report(bundle, target, expected, results)
         click.echo(json.dumps(report, indent=2))
     _raise_on_failure(results)
 
