@@ -18,14 +18,12 @@ from bitexport.errors import BundleError
 from bitexport.ops import DOMAIN, forms
 from bitexport.passes.fuse_ops import FUSIONS, Fusion
 from bitexport.passes.plan import APPENDS, ATTENDS
+from bitexport.toolchain.onnxruntime import STANDARD_KERNELS
 
 PAST_LENGTH = "past_length"
 FOLDER = "session.model_external_initializers_file_folder_path"
 READS_FOLDER = Version("1.22")
 """The first onnxruntime that opens a graph from memory whose weights lie in a folder."""
-OURS = {("", "Relu"), ("", "Softmax")}
-"""Standard ops that onnxruntime computes with other bits: its Relu gives -0 for -0, its Softmax
-adds in another order."""
 LOOKED_UP = ("P2B", "P16")
 """Layouts that the runtime does not fuse two products of."""
 
@@ -68,7 +66,7 @@ def fuse_nodes(model: onnx.ModelProto) -> None:
         )
         run = nodes[at : at + len(found.names)] if found else [nodes[at]]
         made.append(_fused(run) if found else run[0])
-        if (made[-1].domain, made[-1].op_type) in OURS:
+        if (made[-1].domain, made[-1].op_type) in STANDARD_KERNELS:
             made[-1].domain = DOMAIN
         gone |= {name for node in run[:-1] for name in node.output}
         at += len(run)

@@ -48,7 +48,10 @@ typedef struct bitx_ort_api {
     bitx_ort_slot from_1[1];
     const char *(*error_message)(const bitx_ort_status *status);
     bitx_ort_status *(*create_env)(int log_level, const char *name, bitx_ort_env **env);
-    bitx_ort_slot from_4[4];
+    bitx_ort_slot from_4[3];
+    bitx_ort_status *(*create_session_of_file)(const bitx_ort_env *env, const char *path,
+                                               const bitx_ort_options *options,
+                                               bitx_ort_session **session);
     bitx_ort_status *(*create_session)(const bitx_ort_env *env, const void *model, size_t bytes,
                                        const bitx_ort_options *options, bitx_ort_session **session);
     bitx_ort_status *(*run)(bitx_ort_session *session, const bitx_ort_run_options *options,

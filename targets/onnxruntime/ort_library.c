@@ -142,6 +142,26 @@ static bitx_ort_status *read_attributes(ort_kernel *kernel, const bitx_ort_kerne
     return NULL;
 }
 
+/* A node is all that a library sees of a graph, not the versions that the graph imports: so a node
+ * of a later version than the first says its own (NUMERICS.md, section 3). */
+static bitx_ort_status *refuse_other_version(const ort_kernel *kernel,
+                                             const bitx_ort_kernel_info *info)
+{
+    char text[256];
+    int64_t version = 1;
+    bitx_ort_status *status = kernel->api->attribute_int(info, "domain_version", &version);
+    if (status) {
+        kernel->api->release_status(status);
+        version = 1;
+    }
+    if (version == DOMAIN_VERSION) return NULL;
+    (void)snprintf(text, sizeof text,
+                   "ai.bitexport %s: the graph has version %lld of the ops, this library version "
+                   "%d: use the library of the bitexport that built the graph",
+                   kernel->form->name, (long long)version, (int)DOMAIN_VERSION);
+    return kernel->api->create_status(BITX_ORT_INVALID_ARGUMENT, text);
+}
+
 /* Weights lie where they lie as long as the session lives: what they are is asked once. */
 static bitx_ort_status *read_constants(ort_kernel *kernel, const bitx_ort_kernel_info *info)
 {
@@ -166,7 +186,8 @@ static bitx_ort_status *create(const bitx_ort_op *op, const bitx_ort_api *api,
     kernel->inputs = (uint32_t)input_count(op);
     kernel->outputs = (uint32_t)output_count(op);
     bitx_kernels_choose(&kernel->kernels, ~0u);
-    bitx_ort_status *status = read_attributes(kernel, info);
+    bitx_ort_status *status = refuse_other_version(kernel, info);
+    if (!status) status = read_attributes(kernel, info);
     if (!status) status = read_constants(kernel, info);
     if (status)
         free(kernel);

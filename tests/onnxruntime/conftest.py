@@ -1,4 +1,4 @@
-"""The library of custom ops, built once for this machine, and graphs to run with it."""
+"""Graphs to run with the library of custom ops."""
 
 from __future__ import annotations
 
@@ -10,22 +10,9 @@ import pytest
 
 from bitexport.emit.bitx import PROVENANCE, BitxWriter
 from bitexport.emit.onnx_graph import write_onnx
-from bitexport.emit.source import copy_runtime
 from bitexport.models.parts.facts import Facts
 from bitexport.models.parts.stored import stored_matrices
 from bitexport.passes.pipeline import lower
-from bitexport.targets import Target
-from bitexport.toolchain.compile import Library, sources
-from bitexport.toolchain.onnxruntime import OPS_LIBRARY, build_ops_library, this_machine
-
-
-@pytest.fixture(scope="session")
-def custom_ops(libraries: Callable[[Target], Library]) -> Path:
-    """Return libbitexport_ort.so for this machine."""
-    target = this_machine()
-    runtime = libraries(target).archive.parents[2]
-    copy_runtime([source.path for source in sources(target)], runtime)
-    return build_ops_library(target, runtime, runtime / OPS_LIBRARY)
 
 
 @pytest.fixture

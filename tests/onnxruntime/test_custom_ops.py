@@ -28,7 +28,7 @@ from bitexport.errors import BundleError
 from bitexport.models.network.importing import build_network
 from bitexport.models.parts.builder import Activations, GraphBuilder
 from bitexport.models.parts.options import Options
-from bitexport.ops import DOMAIN, Type, forms
+from bitexport.ops import DOMAIN, DOMAIN_VERSION, Type, forms
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_target
 from bitexport_ort.session import fuse_nodes
@@ -358,6 +358,40 @@ def test_a_model_of_another_version_is_refused_in_a_sentence(
     graph.write_bytes(model.SerializeToString())
     with pytest.raises(BundleError, match=r"needs version 2 of the ops of ai\.bitexport; "):
         bitexport_ort.register(options, graph)
+
+
+@pytest.mark.parametrize("python", ["new", "old"])
+def test_the_library_itself_refuses_a_graph_of_another_version(
+    python: str, graph: Path, custom_ops: Path, tmp_path: Path
+) -> None:
+    """As programs meet it that never heard of `bitexport_ort`: those in C, onnxruntime-genai."""
+    model = onnx.load(graph, load_external_data=False)
+    (node,) = [node for node in model.graph.node if node.op_type == "RmsNorm"]
+    node.attribute.append(onnx.helper.make_attribute("domain_version", 2))
+    graph.write_bytes(model.SerializeToString())
+    words = [OLD if python == "old" else sys.executable, Path(__file__).with_name("run_logits.py")]
+    said = subprocess.run(
+        [*map(str, [*words, graph, custom_ops, tmp_path / "logits"]), "1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode != 0
+    assert "ai.bitexport RmsNorm: the graph has version 2 of the ops, this library version 1: " in (
+        said.stderr
+    )
+    node.attribute[-1].i = DOMAIN_VERSION
+    graph.write_bytes(model.SerializeToString())
+    session_of(graph, custom_ops)
+
+
+def test_every_node_is_of_the_version_that_the_graph_imports(graph: Path) -> None:
+    """A node that says nothing is of version 1: the library goes by that."""
+    model = onnx.load(graph, load_external_data=False)
+    said = {
+        {each.name: each.i for each in node.attribute}.get("domain_version", 1)
+        for node in model.graph.node
+        if node.domain == DOMAIN
+    }
+    assert said == {each.version for each in model.opset_import if each.domain == DOMAIN}
 
 
 # ---- Sessions that are opened for speed -----------------------------------------------------

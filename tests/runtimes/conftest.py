@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -32,15 +33,17 @@ def build_stories(checkpoint: Path, folder: Path, *, libraries: bool = False) ->
     return build_bundle(checkpoint, find_target("host"), Options(), folder, wanted)
 
 
-def follow(bundle: Bundle, folder: Path) -> Runs:
+def follow(
+    bundle: Bundle, folder: Path, prompt: Sequence[int] = PROMPT, count: int = CHOSEN
+) -> Runs:
     """Return the prompt, and the reference's greedy tokens and logits behind it."""
     session, rows, chosen = load(bundle.graph).session(), [], []
-    given = np.array(PROMPT, np.int32)
-    for _ in range(CHOSEN):
+    given = np.array(prompt, np.int32)
+    for _ in range(count):
         rows.append(session.run(given, trace=False, rows="last").logits[-1])
         chosen.append(greedy(rows[-1]))
         given = np.array(chosen[-1:], np.int32)
-    return Runs(folder, PROMPT, chosen, np.stack(rows))
+    return Runs(folder, prompt, chosen, np.stack(rows))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,17 +22,28 @@ from bitexport.emit.manifest import open_bundle
 from bitexport.emit.onnx_standard import FILES, Flavour
 from bitexport.models.parts.facts import Facts
 from bitexport.package.decoder_files import CONFIG, GENAI, write_decoder_files
+from bitexport.toolchain.onnxruntime import ops_root
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 PREFIX = Path(sys.prefix)
 NEW_PYTHON = Path(sys.executable)
 OLD_PYTHON = PREFIX / "onnxruntime-1.20/bin/python"
 OLD_LITERT = PREFIX / "tflite-runtime/bin/python"
 OPTIMUM = PREFIX / "optimum-onnx"
 """Packages that need an older transformers than ours: put in front of those of this Python."""
+ARM64 = PREFIX / "arm64"
+"""Debian's Python for arm64 below `root`, and LiteRT for it in `site`."""
 NODE_MODULES = PREFIX / "node_modules"
 HINT = "`.ci/setup test` makes it"
 QUIET = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def kernels_in_genai() -> str:
+    """Return what README puts over genai_config.json: the packed graph with our kernels."""
+    found = re.search(r"```json\n({\"model.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, "README has lost what it puts over genai_config.json"
+    return found[1]
 
 
 def node() -> str:
@@ -45,6 +57,22 @@ def node() -> str:
 def browser() -> str | None:
     """Return Chromium, or Chrome, if it is here: Ubuntu has no package of it."""
     return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def python_of_arm64(core: str) -> list[str | Path]:
+    """Return the words that start Python on an emulated core of arm64."""
+    emulator, root = shutil.which("qemu-aarch64"), ARM64 / "root"
+    assert emulator, f"no qemu-aarch64: {HINT}"
+    assert root.is_dir(), f"no {root}: {HINT}"
+    libraries = [root / place / "aarch64-linux-gnu" for place in ("lib", "usr/lib")]
+    (loader,) = {path.resolve() for path in root.glob("**/ld-linux-aarch64.so.1")}
+    python = (root / "usr/bin/python3").resolve()
+    environment = {
+        "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)), "PYTHONHOME": root / "usr",
+        "PYTHONPATH": ARM64 / "site", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    words = [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
+    return [emulator, "-cpu", core, "-L", ops_root() / "aarch64", *words, loader, python]
 
 
 def said(command: Sequence[str | Path], paths: Sequence[Path] = (), seconds: int = 300) -> Any:
@@ -91,16 +119,23 @@ class Runs:
         return dict(said(words))
 
     def litert(
-        self, step: Path, delegate: Path | None = None, python: Path = NEW_PYTHON
+        self, step: Path, delegate: Path | None = None, *python: str | Path
     ) -> Mapping[str, Any]:
         """Run a step in the LiteRT of some Python; `custom` takes our delegate."""
         given = [] if delegate is None else ["--delegate", delegate]
-        return dict(said([python, HERE / "run_litert.py", step, *self.words(), *given]))
+        start = python or (NEW_PYTHON,)
+        return dict(said([*start, HERE / "run_litert.py", step, *self.words(), *given]))
 
-    def genai(self, bundle: Path, graph: str | None = None) -> Mapping[str, Any]:
-        """Let onnxruntime-genai generate from a bundle, or with another graph of it."""
+    def genai(
+        self, bundle: Path, graph: str | None = None, overlay: str | None = None
+    ) -> Mapping[str, Any]:
+        """Let onnxruntime-genai generate from a bundle, or with another graph of it.
+
+        `overlay` is JSON that is put over its genai_config.json.
+        """
         folder = bundle if graph is None else self._opening(bundle, graph)
-        return dict(said([NEW_PYTHON, HERE / "run_genai.py", folder, *self.words()]))
+        words = [*self.words(), *([overlay] if overlay else [])]
+        return dict(said([NEW_PYTHON, HERE / "run_genai.py", folder, *words]))
 
     def _opening(self, bundle: Path, graph: str) -> Path:
         """Return a folder of a bundle's files whose genai_config.json opens a graph."""

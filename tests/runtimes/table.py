@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.runtimes.conftest import CHECKPOINT, TEXT, build_stories, follow
 from tests.runtimes.in_browser import run_in_browser
-from tests.runtimes.places import OLD_LITERT, OLD_PYTHON, Runs
+from tests.runtimes.places import OLD_LITERT, OLD_PYTHON, README, Runs, kernels_in_genai
 
 from bitexport.emit import tflite_step
 from bitexport.emit.onnx_standard import FILES, Flavour
@@ -27,7 +27,6 @@ from bitexport.toolchain.litert import DELEGATE
 from bitexport.toolchain.onnxruntime import OPS_LIBRARY
 
 MEASURED = Path(__file__).with_name("runtimes.json")
-README = Path(__file__).parents[2] / "README.md"
 MARKED = re.compile(r"(<!-- runtimes: [^>]* -->\n)(.*?)(<!-- /runtimes -->)", re.DOTALL)
 TITLES = ("runtime", "flavour", "loads", "greedy tokens equal", "logits equal bit for bit",
           "mean KL, nats", "largest difference of a logit", "peak memory", "tokens/s")  # fmt: skip
@@ -77,9 +76,9 @@ LIBRARIES = Path("lib/host")
 CUSTOM: tflite_step.TfliteFlavour = "custom"
 
 
-def _litert(runs: Runs, bundle: Path, step: str, **python: Path) -> Mapping[str, Any]:
+def _litert(runs: Runs, bundle: Path, step: str, *python: Path) -> Mapping[str, Any]:
     is_ours = step == tflite_step.FILES[CUSTOM]
-    return runs.litert(bundle / step, bundle / LIBRARIES / DELEGATE if is_ours else None, **python)
+    return runs.litert(bundle / step, bundle / LIBRARIES / DELEGATE if is_ours else None, *python)
 
 
 RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
@@ -93,6 +92,10 @@ RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
         lambda runs, bundle, graph: runs.custom_ops(
             bundle / graph, bundle / LIBRARIES / OPS_LIBRARY
         ),
+        (Flavour.PACKED,), True,
+    ),
+    "our kernels in onnxruntime-genai": (
+        lambda runs, bundle, graph: runs.genai(bundle, overlay=kernels_in_genai()),
         (Flavour.PACKED,), True,
     ),
     "onnxruntime 1.20.1": (
@@ -121,7 +124,7 @@ RUNTIMES: Mapping[str, tuple[Run, tuple[str, ...], bool]] = {
     ),
     "ai-edge-litert": (_litert, ("custom", "int2", "int8"), True),
     "tflite-runtime": (
-        lambda runs, bundle, step: _litert(runs, bundle, step, python=OLD_LITERT),
+        lambda runs, bundle, step: _litert(runs, bundle, step, OLD_LITERT),
         ("custom", "int8"), True,
     ),
 }  # fmt: skip

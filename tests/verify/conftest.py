@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,16 @@ from tests.verify.broken_tool import Edit, Tree, copy_tool
 from tokenizers import Tokenizer
 
 SHAPE = Shape(hidden=128, inner=192, layers=2, heads=4, kv_heads=2, vocabulary=96, context=64)
+WHEELS = Path(sys.prefix) / "wheels"
 SPECIAL = ("\u2581w0", "\u2581w1", "\u2581w2", "\u2581w3")
+
+
+@pytest.fixture(scope="session")
+def arm64_wheel() -> Path:
+    """Return the wheel of onnxruntime for arm64 that .ci/setup fetches beside the environment."""
+    found = sorted(WHEELS.glob("onnxruntime-*aarch64.whl"))
+    assert found, f"no wheel of onnxruntime for aarch64 in {WHEELS}; .ci/setup test fetches it"
+    return found[-1]
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from tests.runtimes.conftest import follow
 from tests.tiny_checkpoint import Shape, write_checkpoint
 
 import bitexport_ort
@@ -28,15 +29,8 @@ from bitexport.verify.graph import GraphWay, graph_difference, graph_machine, ve
 from bitexport_ort.session import fuse_nodes
 
 PROMPT = [1, 7, 5, 90, 2]
-WHEELS = Path(sys.prefix) / "wheels"
-
-
-@pytest.fixture(scope="module")
-def arm64_wheel() -> Path:
-    """Return the wheel of onnxruntime for arm64 that .ci/setup fetches beside the environment."""
-    found = sorted(WHEELS.glob("onnxruntime-*aarch64.whl"))
-    assert found, f"no wheel of onnxruntime for aarch64 in {WHEELS}; .ci/setup test fetches it"
-    return found[-1]
+OLD_ENVIRONMENT = Path(sys.prefix) / "onnxruntime-1.20"
+"""Of the oldest onnxruntime that is promised; `.ci/setup test` makes it."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +65,15 @@ def test_every_op_output_is_equal_on_this_machine(bundles: Callable[[str], Bundl
     (core,) = verified(bundles("host"))["cores"]
     assert core["passed"]
     assert core["isa"] == find_target("host").expected_isas("native")[-1]
+    assert core["runs"] == 6
+
+
+def test_every_op_output_is_equal_in_the_oldest_onnxruntime(
+    bundles: Callable[[str], Bundle],
+) -> None:
+    (library,) = OLD_ENVIRONMENT.glob("lib/python3.*/site-packages/onnxruntime/capi/lib*.so.1.20.1")
+    (core,) = verified(bundles("host"), "--onnxruntime", library)["cores"]
+    assert core["passed"]
     assert core["runs"] == 6
 
 
@@ -133,9 +136,42 @@ def test_bodies_in_place_of_kernels_do_not_pass(
     assert "is not a registered function/op" in str(refused.failure)
 
 
+def test_weights_behind_a_link_out_of_the_folder_are_refused(
+    bundles: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundles("host").path, tmp_path / "copy"))
+    (copy / "model.bitx").rename(tmp_path / "model.bitx")
+    (copy / "model.bitx").symlink_to(tmp_path / "model.bitx")
+    result = CliRunner().invoke(main, ["verify", str(copy), "--runtime", "onnxruntime"])
+    assert result.exit_code == 1
+    said = f"{copy / 'model.bitx'}: is a symbolic link to a file in {tmp_path}"
+    assert said in result.output
+    assert "hint: copy the bundle with its files" in result.output
+
+
+def test_what_onnxruntime_says_is_one_line(
+    bundles: Callable[[str], Bundle], expected: Expected, tmp_path: Path
+) -> None:
+    with graph_machine(bundles("host"), find_target("host"), expected, None) as device:
+        moved = dataclasses.replace(device, folder=tmp_path)
+        result = verify_graph(moved, "native", expected, lambda line: None)
+    assert "was not computed: the run stopped: status 1 session: " in str(result.failure)
+
+
 def test_a_bundle_ships_the_library_that_is_run(bundles: Callable[[str], Bundle]) -> None:
     for name in ("host", "arm64"):
         assert f"lib/{name}/{OPS_LIBRARY}" in bundles(name).manifest["files"]
+
+
+def test_a_bundle_with_the_library_opens_in_onnxruntime_genai_as_it_is(
+    bundles: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    runs = follow(bundles("host"), tmp_path, PROMPT, 8)
+    assert runs.genai(bundles("host").path)["tokens"] == list(runs.chosen)
+    assert runs.found().tobytes() == runs.logits.tobytes()
+    said = json.loads((bundles("arm64").path / "genai_config.json").read_text(encoding="utf-8"))
+    options = said["model"]["decoder"]["session_options"]
+    assert options["custom_ops_library"] == f"lib/arm64/{OPS_LIBRARY}"
 
 
 def test_the_library_in_a_bundle_is_found_if_it_is_the_one_that_was_built(

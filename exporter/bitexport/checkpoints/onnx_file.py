@@ -84,6 +84,11 @@ def read_onnx(path: Path) -> OnnxFile:
         raise CheckpointError(f"{path}: holds no graph", hint="give an ONNX model")
     files: dict[str, Path] = {}
     tensors = {each.name: _array(path, each, files) for each in graph.initializer}
+    for node in graph.node:
+        for entry in node.attribute:
+            if entry.t.data_location == TensorProto.EXTERNAL:
+                value = _inside(path, entry.t, f"{path}: value of `{node.output[0]}`", files)
+                entry.t.CopyFrom(value)
     if graph.sparse_initializer:
         name = graph.sparse_initializer[0].values.name
         raise CheckpointError(
@@ -130,18 +135,23 @@ def _array(path: Path, tensor: TensorProto, files: dict[str, Path]) -> Array:
     where = f"{path}: tensor `{tensor.name}`"
     try:
         if tensor.data_location == TensorProto.EXTERNAL:
-            inside = TensorProto()
-            inside.CopyFrom(tensor)
-            inside.ClearField("external_data")
-            inside.data_location = TensorProto.DEFAULT
-            inside.raw_data = _external(path, tensor, where, files)
-            return numpy_helper.to_array(inside)
+            tensor = _inside(path, tensor, where, files)
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{where}: its bytes are not what shape {list(tensor.dims)} asks for",
             hint="the file is damaged; export the model again",
         ) from error
+
+
+def _inside(path: Path, tensor: TensorProto, where: str, files: dict[str, Path]) -> TensorProto:
+    """Return an external tensor with its bytes in it."""
+    inside = TensorProto()
+    inside.CopyFrom(tensor)
+    inside.ClearField("external_data")
+    inside.data_location = TensorProto.DEFAULT
+    inside.raw_data = _external(path, tensor, where, files)
+    return inside
 
 
 def _external(path: Path, tensor: TensorProto, where: str, files: dict[str, Path]) -> bytes:

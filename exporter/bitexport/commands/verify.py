@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ from bitexport.verify.expected import (
 )
 from bitexport.verify.explain import Explanation, explain, replay, said_of
 from bitexport.verify.fidelity import compare_layers, compare_logits, read_windows
-from bitexport.verify.graph import graph_machine, verify_graph
+from bitexport.verify.graph import GraphResult, graph_machine, refuse_link, verify_graph
 from bitexport.verify.inputs import fixed_inputs, read_inputs
+from bitexport.verify.network_graph import network_graph_machine, verify_network_graph
 from bitexport.verify.networks import ExpectedNetwork, compute_network, verify_network
 from bitexport.verify.oracle import open_oracle
 from bitexport_ref.errors import BadOperand
@@ -50,9 +52,7 @@ from bitexport_ref.sampler import Sampler
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
-OF_TEXT = (
-    "prompt", "ids", "tokens", "case", "transcript", "against", "runtime", "onnxruntime", "on",
-)  # fmt: skip
+OF_TEXT = ("prompt", "ids", "tokens", "case", "transcript", "against", "on")
 """Parameters that only a language model has a use for."""
 RUNS = ("cores", "on", "prompt", "ids", "tokens", "quick", "given", "runtime", "onnxruntime")
 EXCLUDED = {
@@ -134,10 +134,15 @@ def command(
     target = find_target(opened.target_name)
     for core in cores:
         target.expected_isas(core)
+    if runtime:
+        refuse_link(opened)
     model = load_reference(opened.graph)
     if not model.is_language_model:
         _refuse_options_of_text()
-        _verify_network(opened, target, model, cores, given, quick=quick, as_json=as_json)
+        _verify_network(
+            opened, target, model, cores, given, quick=quick, as_json=as_json,
+            in_graph=functools.partial(_verify_graph, onnxruntime) if runtime else None,
+        )  # fmt: skip
         return
     _refuse_input(given)
     if against:
@@ -159,7 +164,7 @@ def command(
     count = tokens or (1 if quick else TOKENS)
     expected = _expected(opened, model, _prompt(opened, prompt, ids, quick=quick), count)
     if runtime:
-        _verify_graph(opened, target, expected, cores, onnxruntime, quick=quick, as_json=as_json)
+        _verify_graph(onnxruntime, opened, target, expected, cores, quick=quick, as_json=as_json)
         return
     _verify_model(opened, target, model, expected, cores, on, quick=quick, as_json=as_json)
 
@@ -234,39 +239,61 @@ def _refuse_ignored_options() -> None:
 
 
 def _verify_graph(
-    bundle: Bundle, target: Target, expected: Expected, cores: Sequence[str],
-    onnxruntime: Path | None, *, quick: bool, as_json: bool,
+    onnxruntime: Path | None, bundle: Bundle, target: Target,
+    expected: Expected | ExpectedNetwork, cores: Sequence[str], *, quick: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run model.onnx in onnxruntime on every core and compare it with the reference."""
+    many = f"{expected.positions} positions" if isinstance(expected, Expected) else _made(expected)
     _say(
         f"{bundle.manifest['model']['name']} for {target.name} in onnxruntime: "
-        f"{len(expected.outputs)} op outputs at {expected.positions} positions"
+        f"{len(expected.outputs)} op outputs, {many}"
     )
     results = []
-    with graph_machine(bundle, target, expected, onnxruntime) as device:
-        for core in cores or target.cores:
-            result = verify_graph(device, core, expected, _say, quick=quick)
-            results.append(result)
-            if not as_json:
-                word = "equal" if result.passed else "DIFFERENT"
-                click.echo(
-                    f"{core:12} {word}  onnxruntime, {result.compared} rows of op outputs, "
-                    f"{len(expected.generated)} tokens, {result.runs} runs, kernels: {result.isa}"
-                )
+    for result in _graph_results(bundle, target, expected, cores, onnxruntime, quick=quick):
+        results.append(result)
+        if not as_json:
+            word = "equal" if result.passed else "DIFFERENT"
+            click.echo(
+                f"{result.core:12} {word}  onnxruntime, {result.compared} rows of op outputs, "
+                f"{_made(expected)}, {result.runs} runs, kernels: {result.isa}"
+            )
     if as_json:
         listed = [{**dataclasses.asdict(each), "passed": each.passed} for each in results]
         report = {"runtime": "onnxruntime", "target": target.name, "cores": listed}
         click.echo(json.dumps(report, indent=2))
+    place = "row" if isinstance(expected, ExpectedNetwork) else "position"
     for result in results:
         if result.failure:
             way, difference = result.failure
             raise MismatchError(
-                f"{result.core}, onnxruntime, {way.words}: position {difference.position}: "
+                f"{result.core}, onnxruntime, {way.words}: {place} {difference.position}: "
                 f"{difference.what}",
                 hint="`bitexport verify` without --runtime says whether the runtime is equal",
             )
         if result.problem:
             raise MismatchError(f"{result.core}, onnxruntime: {result.problem}")
+
+
+def _graph_results(
+    bundle: Bundle, target: Target, expected: Expected | ExpectedNetwork, cores: Sequence[str],
+    onnxruntime: Path | None, *, quick: bool,
+) -> Iterator[GraphResult]:  # fmt: skip
+    """Yield what happened on core after core."""
+    asked = cores or target.cores
+    if isinstance(expected, ExpectedNetwork):
+        with network_graph_machine(bundle, target, expected, onnxruntime) as network:
+            for core in asked:
+                yield verify_network_graph(network, core, expected, _say, quick=quick)
+        return
+    with graph_machine(bundle, target, expected, onnxruntime) as device:
+        for core in asked:
+            yield verify_graph(device, core, expected, _say, quick=quick)
+
+
+def _made(expected: Expected | ExpectedNetwork) -> str:
+    if isinstance(expected, ExpectedNetwork):
+        return f"{expected.samples} samples"
+    return f"{len(expected.generated)} tokens"
 
 
 def _refuse_options_of_text() -> None:
@@ -288,12 +315,15 @@ def _refuse_input(given: Path | None) -> None:
 
 def _verify_network(
     bundle: Bundle, target: Target, model: ReferenceModel, cores: Sequence[str],
-    given: Path | None, *, quick: bool, as_json: bool,
+    given: Path | None, *, quick: bool, as_json: bool, in_graph: Callable[..., None] | None,
 ) -> None:  # fmt: skip
-    """Compare every op of a network on every core with the reference."""
+    """Compare every op of a network on every core with the reference; `in_graph`: of model.onnx."""
     _refuse_library(bundle, target)
     inputs = read_inputs(given, model) if given else fixed_inputs(model)
     expected = compute_network(model, inputs)
+    if in_graph:
+        in_graph(bundle, target, expected, cores, quick=quick, as_json=as_json)
+        return
     _say(
         f"{bundle.manifest['model']['name']} for {target.name}: {len(expected.outputs)} op "
         f"outputs of {expected.samples} samples, layout {bundle.manifest['layout']}"

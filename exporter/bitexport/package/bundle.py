@@ -243,7 +243,11 @@ def _write_flavours(folder: Path, lowered: _Lowered, wanted: Wanted) -> tuple[Fl
         model=lowered.model, facts=lowered.facts,
         tokenizer=lambda: _tokenizer(lowered), about=_about(lowered.facts),
     )  # fmt: skip
-    return write_flavours(folder, source, wanted.onnx, wanted.progress, measure=wanted.self_test)
+    shipped = f"lib/{lowered.target.name}/{OPS_LIBRARY}"
+    return write_flavours(
+        folder, source, wanted.onnx, wanted.progress, measure=wanted.self_test,
+        custom_ops=shipped if (folder / shipped).is_file() else None,
+    )  # fmt: skip
 
 
 def _tokenizer(lowered: _Lowered) -> Tokenizer | None:

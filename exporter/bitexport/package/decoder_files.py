@@ -22,7 +22,8 @@ def write_decoder_files(
 ) -> None:
     """Write both files; `graph` is the file that onnxruntime-genai is to open.
 
-    `custom_ops` is a library with kernels of our domain, by its path in the folder.
+    `custom_ops` is a library with kernels of our domain, by its path in the folder: what it is not
+    in, onnxruntime-genai does not open.
     """
     for name, said in (
         (GENAI, genai_config(facts, graph, has_positions, custom_ops)),

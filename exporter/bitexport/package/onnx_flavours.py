@@ -95,9 +95,13 @@ def refuse_flavours(wanted: Iterable[Flavour], facts: Facts) -> None:
 
 
 def write_flavours(
-    folder: Path, source: Source, wanted: Iterable[Flavour], progress: Progress, *, measure: bool
-) -> tuple[FlavourFacts, ...]:
-    """Write the wanted graphs beside model.onnx, and the files that decoder runtimes read."""
+    folder: Path, source: Source, wanted: Iterable[Flavour], progress: Progress, *, measure: bool,
+    custom_ops: str | None = None,
+) -> tuple[FlavourFacts, ...]:  # fmt: skip
+    """Write the wanted graphs beside model.onnx, and the files that decoder runtimes read.
+
+    `custom_ops` is the library of our kernels, by its path in the folder, if there is one.
+    """
     others = [each for each in Flavour if each in set(wanted) and each is not Flavour.PACKED]
     made = [_packed(folder, source)]
     if made[0].loading_bytes >= LARGE_BYTES and Flavour.PORTABLE not in others:
@@ -123,8 +127,11 @@ def write_flavours(
         made.append(_facts(folder, flavour, proto, measured, None if measured else why))
     if is_decoder:
         graph = FILES[Flavour.PORTABLE if Flavour.PORTABLE in others else Flavour.PACKED]
-        has_positions = graph != FILES[Flavour.PACKED]
-        write_decoder_files(folder, source.facts, graph, has_positions=has_positions)
+        is_packed = graph == FILES[Flavour.PACKED]
+        write_decoder_files(
+            folder, source.facts, graph,
+            has_positions=not is_packed, custom_ops=custom_ops if is_packed else None,
+        )  # fmt: skip
     return tuple(made)
 
 

@@ -61,8 +61,8 @@ class EmulatedModel:
     remote: Remote | None = None
     """The device that answers instead of an emulated core."""
     memory_bytes: int = 0
-    restored: bool = False
-    """With --resume: whether the last answer went on from the session."""
+    restored: int | None = None
+    """With --resume: how many tokens the session had that the last answer went on from."""
     _running: subprocess.Popen[str] | None = None
     _cancelled: bool = False
 
@@ -90,7 +90,7 @@ class EmulatedModel:
 
     def _run(self, words: Sequence[str]) -> Iterator[Event]:
         command = self._command(words)
-        self._cancelled = self.restored = False
+        self._cancelled, self.restored = False, None
         # A group of its own: Ctrl-C in a terminal is for the caller, who may go on.
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ class EmulatedModel:
         if self._cancelled and not ended:
             yield Ended(End.CANCELLED, None, "", None)
         elif last != "end":
-            if "--resume" in words and not self.restored and last.startswith("status "):
+            if "--resume" in words and self.restored is None and last.startswith("status "):
                 _, number, name = last.split(maxsplit=2)
                 if int(number) != _ARENA:
                     raise refused_session(-int(number), name)
@@ -142,8 +142,8 @@ class EmulatedModel:
                 *floats, top_k, low, high = map(int, numbers.split(","))
                 self.sampler = dict(zip(_FLOATS, map(_float, floats), strict=True))
                 self.sampler |= {"top_k": top_k, "window": ALL, "seed": low | high << 32}
-            case ["restored"]:
-                self.restored = True
+            case ["restored", count]:
+                self.restored = int(count)
             case ["memory", size]:
                 self.memory_bytes = int(size)
             case ["prefill", done, total]:

@@ -277,7 +277,7 @@ class EmulatedVoice(Voice):
             for event in events:
                 if tokens is None:
                     self.given = list(self._model.given)
-                    self._read += len(self.given)
+                    self._read += len(self.given) - (self._model.restored or 0)
                     tokens = list(self.given)
                     self._resumed.unlink(missing_ok=True)
                 if isinstance(event, Chosen):

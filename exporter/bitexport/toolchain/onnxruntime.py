@@ -18,6 +18,9 @@ from bitexport.toolchain.programs import find_program, run_tool
 
 OPS_LIBRARY = "libbitexport_ort.so"
 RUNNER = Path("runner/ort_runner.c")
+STANDARD_KERNELS = {("", "Relu"), ("", "Softmax")}
+"""Standard ops that the library has too: onnxruntime computes them with other bits, its Relu gives
+-0 for -0, its Softmax adds in another order."""
 LINKING = (
     "-shared", "-Wl,--no-undefined", f"-Wl,-soname,{OPS_LIBRARY}", "-Wl,--build-id=none",
     "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL",

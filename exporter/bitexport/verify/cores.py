@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from bitexport.emit.manifest import DATA, Bundle
 from bitexport.emit.text_rules import REBUILD
@@ -55,8 +56,12 @@ class Way:
         words = ["--context", str(expected.positions)]
         words += ["--prompt", ",".join(map(str, expected.prompt))]
         words += ["--generate", str(len(expected.generated)), "--chunk", str(self.chunk)]
-        if self.threads > 1:
-            words += ["--threads", str(self.threads)]
+        return [*words, *self.options]
+
+    @property
+    def options(self) -> list[str]:
+        """Return those of the runner's arguments that say how, not what."""
+        words = ["--threads", str(self.threads)] if self.threads > 1 else []
         if self.isa:
             words += ["--isa", str(isa_bits()[self.isa] | isa_bits()["scalar"])]
         return [*words, "--trace"] if self.traced else words
@@ -193,13 +198,54 @@ def verify_core(
     positions it has, None if the file holds none.  A quick check has two ways, one instruction set
     and no self-test.
     """
-    every = device.target.expected_isas(core)
-    wanted = every[-1:] if quick else every
     todo = (
         quick_ways(device.target, expected)
         if quick
         else ways(device.target, core, len(expected.prompt))
     )
+
+    def run(way: Way) -> tuple[Observed, Difference | None]:
+        checks = ["--check-text"] if way == todo[0] else []
+        observed = device.start(core, [*way.arguments(expected), *checks])
+        return observed, first_difference(expected, observed, traced=way.traced)
+
+    words = ["--check-hashes", "--self-test"]
+    if device.target.ram_bytes is None:  # else the whole context must fit, as was promised
+        words += ["--context", str(self_test)]
+    return verify_ways(
+        device, core, todo, run, tell, outputs=expected.outputs, quick=quick,
+        self_test=None if self_test is None else words,
+    )  # fmt: skip
+
+
+class Ran(Protocol):
+    """What every run on a core says of itself."""
+
+    @property
+    def available(self) -> tuple[str, ...]:
+        """The instruction sets that the program found."""
+
+    @property
+    def used(self) -> str:
+        """The one that it took."""
+
+    @property
+    def arena_bytes(self) -> int:
+        """What the session needed."""
+
+
+def verify_ways(
+    device: Machine, core: str, todo: Sequence[Way],
+    run: Callable[[Way], tuple[Ran, Difference | None]], tell: Callable[[str], None], *,
+    outputs: Sequence[tuple[str, str]], quick: bool, self_test: Sequence[str] | None,
+) -> CoreResult:  # fmt: skip
+    """Run a core in these ways, until one differs; then the self-test, in these words.
+
+    `outputs`: names and op types in plan order.  Every instruction set that the target file expects
+    must have been seen, in a quick check the best of them.
+    """
+    every = device.target.expected_isas(core)
+    wanted = every[-1:] if quick else every
     seen: list[str] = []
     available: tuple[str, ...] = ()
     runs = arena = 0
@@ -208,24 +254,19 @@ def verify_core(
     try:
         for way in todo:
             tell(f"  {core}: {way.words}")
-            checks = [] if runs else ["--check-text"]
-            observed = device.start(core, [*way.arguments(expected), *checks])
+            ran, difference = run(way)
             runs += 1
-            available, arena = observed.available, max(arena, observed.arena_bytes)
-            seen += [observed.used] if observed.used not in seen else []
-            difference = first_difference(expected, observed, traced=way.traced)
+            available, arena = ran.available, max(arena, ran.arena_bytes)
+            seen += [ran.used] if ran.used not in seen else []
             if difference:
                 failure = Failure(way, difference)
                 break
         else:
-            programs = device.programs if self_test is not None and not quick else {}
-            words = ["--check-hashes", "--self-test"]
-            if device.target.ram_bytes is None:  # else the whole context must fit, as was promised
-                words += ["--context", str(self_test)]
+            programs = device.programs if self_test and not quick else {}
             for library, program in programs.items():
                 tell(f"  {core}: self-test, {library}")
-                tested = device.start(core, words, program)
-                problem = problem or self_test_problem(tested, expected.outputs)
+                tested = device.start(core, self_test or (), program)
+                problem = problem or self_test_problem(tested, outputs)
     except (RunError, MismatchError) as error:
         problem = str(error)
     ordered = tuple(isa for isa in isa_bits() if isa in seen)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import onnx
 
-from bitexport.emit.manifest import Bundle
-from bitexport.errors import MismatchError, RunError
+from bitexport.emit.manifest import DATA, Bundle
+from bitexport.errors import BundleError, MismatchError, RunError
 from bitexport.targets import Target
 from bitexport.toolchain.emulate import TIMEOUT_SECONDS
 from bitexport.toolchain.emulate import run as run_program
@@ -34,12 +34,12 @@ class GraphWay:
     chunk: int
     threads: int = 1
     whole: bool = False
-    """Whether every op output is an output of the graph, or logits and caches alone."""
+    """Whether every op output is an output of the graph, or its own alone."""
 
     @property
     def words(self) -> str:
         """Say it for a person."""
-        what = "every op output" if self.whole else "logits and caches"
+        what = "every op output" if self.whole else "its outputs"
         plural = "s" * (self.threads > 1)
         return f"{what}, chunks of {self.chunk}, {self.threads} thread{plural}"
 
@@ -101,6 +101,17 @@ class GraphMachine:
         return range(len(expected.outputs)) if way.whole else self.outputs
 
 
+def refuse_link(bundle: Bundle) -> None:
+    """Refuse weights that onnxruntime would not open: it follows no link out of the folder."""
+    lies_in = bundle.data.resolve().parent
+    if lies_in != bundle.path.resolve():
+        raise BundleError(
+            f"{bundle.data}: is a symbolic link to a file in {lies_in}, which onnxruntime does not "
+            "follow",
+            hint="copy the bundle with its files: cp -rL",
+        )
+
+
 @contextmanager
 def graph_machine(
     bundle: Bundle, target: Target, expected: Expected, given: Path | None
@@ -110,6 +121,19 @@ def graph_machine(
     The library of custom ops is the one that the bundle ships; one that ships none gets one of its
     own objects.
     """
+    with graph_tools(bundle, target, given) as (folder, program, library, ops):
+        outputs = write_whole_graph(bundle.graph, folder / "whole.onnx", expected)
+        yield GraphMachine(
+            target, program, library, ops, bundle.path.resolve(), bundle.graph.resolve(),
+            outputs, folder / "whole.onnx",
+        )  # fmt: skip
+
+
+@contextmanager
+def graph_tools(
+    bundle: Bundle, target: Target, given: Path | None
+) -> Iterator[tuple[Path, Path, Path, Path]]:
+    """Make a folder, and what runs a graph: a program, onnxruntime, the library of custom ops."""
     shipped = f"lib/{target.name}/{OPS_LIBRARY}"
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         folder = Path(scratch)
@@ -120,11 +144,8 @@ def graph_machine(
             else build_ops_library(target, bundle.path, folder / OPS_LIBRARY)
         )
         program = build_graph_runner(target, bundle.path, folder / "ort_runner")
-        outputs = write_whole_graph(bundle.graph, folder / "whole.onnx", expected)
-        yield GraphMachine(
-            target, program, library, ops.resolve(), bundle.path.resolve(), bundle.graph.resolve(),
-            outputs, folder / "whole.onnx",
-        )  # fmt: skip
+        (folder / DATA).symlink_to(bundle.data.resolve())  # where onnxruntime before 1.22 looks
+        yield folder, program, library, ops.resolve()
 
 
 def write_whole_graph(graph: Path, output: Path, expected: Expected) -> tuple[int, ...]:
@@ -161,17 +182,34 @@ def verify_graph(
     quick: bool = False,
 ) -> GraphResult:  # fmt: skip
     """Run the graph on a core in every way, until one differs."""
+
+    def run(way: GraphWay) -> tuple[str, int, Difference | None]:
+        observed = device.start(core, way, expected)
+        found = graph_difference(expected, observed, device.indices(way, expected))
+        return observed.used, len(observed.digests), found
+
+    ways = graph_ways(len(expected.prompt), quick=quick)
+    return verify_graph_ways(device.target, core, ways, run, tell)
+
+
+def verify_graph_ways(
+    target: Target, core: str, ways: Sequence[GraphWay],
+    run: Callable[[GraphWay], tuple[str, int, Difference | None]], tell: Callable[[str], None],
+) -> GraphResult:  # fmt: skip
+    """Run a core in these ways, until one differs.
+
+    `run` says which kernels ran, how many rows of op outputs it compared, and what differs first.
+    """
     runs, compared, isa = 0, 0, ""
     failure: tuple[GraphWay, Difference] | None = None
     problem: str | None = None
-    best = device.target.expected_isas(core)[-1]
+    best = target.expected_isas(core)[-1]
     try:
-        for way in graph_ways(len(expected.prompt), quick=quick):
+        for way in ways:
             tell(f"  {core}: onnxruntime, {way.words}")
-            observed = device.start(core, way, expected)
-            runs, isa = runs + 1, observed.used
-            compared += len(observed.digests)
-            if found := graph_difference(expected, observed, device.indices(way, expected)):
+            isa, rows, found = run(way)
+            runs, compared = runs + 1, compared + rows
+            if found:
                 failure = (way, found)
                 break
     except (RunError, MismatchError) as error:

@@ -17,11 +17,9 @@ from bitexport.targets import Target
 from bitexport.toolchain.emulate import run as run_program
 from bitexport.verify.cores import (
     CoreResult,
-    Failure,
     Machine,
     Way,
-    isa_bits,
-    self_test_problem,
+    verify_ways,
 )
 from bitexport.verify.inputs import one_sample_a_call
 from bitexport.verify.match import Difference
@@ -101,28 +99,29 @@ def run_network(
     """Run samples in calls of `chunk`, and read what was printed."""
     with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
         data = Path(folder) / "inputs.bin"
-        data.write_bytes(b"".join(_calls(expected_inputs, chunk)))
+        data.write_bytes(b"".join(input_bytes(expected_inputs, chunk)))
         arguments = ["--network", str(chunk), "--input", str(data), *words]
         if device.target.os == "linux":
             arguments = [str(device.model), *arguments]
         try:
             done = run_program(device.target, core, device.program, arguments, device.timeout)
-            return _parse(done.stdout)
+            return parse_network(done.stdout)
         except RunError as error:
             if "\nisa used " not in error.completed.stdout:
                 raise
-            return _parse(error.completed.stdout, str(error).partition("\n")[0])
+            return parse_network(error.completed.stdout, str(error).partition("\n")[0])
 
 
-def _calls(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:
-    """Yield the inputs of call after call."""
+def input_bytes(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:
+    """Yield the inputs of call after call, of `chunk` samples each."""
     count = len(next(iter(inputs.values())))
     for start in range(0, count, chunk):
         for array in inputs.values():
             yield array[start : start + chunk].tobytes()
 
 
-def _parse(text: str, ending: str = "") -> ObservedNetwork:
+def parse_network(text: str, ending: str = "") -> ObservedNetwork:
+    """Read a run of a network; one that never began is a MismatchError."""
     available: tuple[str, ...] = ()
     used, arena = "", 0
     digests: dict[int, list[str]] = {}
@@ -169,51 +168,20 @@ def verify_network(
     quick: bool = False, self_test: bool = False,
 ) -> CoreResult:  # fmt: skip
     """Run a core in every way, until one differs; then the self-test of the file, if it has one."""
-    every = device.target.expected_isas(core)
-    wanted = every[-1:] if quick else every
-    seen: list[str] = []
-    available: tuple[str, ...] = ()
-    runs = arena = 0
-    failure: Failure | None = None
-    problem: str | None = None
-    try:
-        for way in network_ways(device.target, core, expected, quick=quick):
-            tell(f"  {core}: {way.words}")
-            observed = run_network(device, core, expected.inputs, _words(way), way.chunk)
-            runs += 1
-            available, arena = observed.available, max(arena, observed.arena_bytes)
-            seen += [observed.used] if observed.used not in seen else []
-            difference = _difference(expected, observed, traced=way.traced)
-            if difference:
-                failure = Failure(way, difference)
-                break
-        else:
-            programs = device.programs if self_test and not quick else {}
-            for library, program in programs.items():
-                tell(f"  {core}: self-test, {library}")
-                tested = device.start(core, ["--check-hashes", "--self-test"], program)
-                problem = problem or self_test_problem(tested, expected.outputs)
-    except (RunError, MismatchError) as error:
-        problem = str(error)
-    ordered = tuple(isa for isa in isa_bits() if isa in seen)
-    if not failure and not problem and (set(seen) != set(wanted) or set(available) != set(every)):
-        problem = (
-            f"the target file expects {' '.join(every)}; available: {' '.join(available)}, "
-            f"seen to run: {' '.join(ordered)}"
-        )
-    return CoreResult(core, every, available, ordered, runs, arena, failure, problem)
+
+    def run(way: Way) -> tuple[ObservedNetwork, Difference | None]:
+        words = ["--check-hashes", *way.options]
+        observed = run_network(device, core, expected.inputs, words, way.chunk)
+        return observed, network_difference(expected, observed, traced=way.traced)
+
+    return verify_ways(
+        device, core, network_ways(device.target, core, expected, quick=quick), run, tell,
+        outputs=expected.outputs, quick=quick,
+        self_test=["--check-hashes", "--self-test"] if self_test else None,
+    )  # fmt: skip
 
 
-def _words(way: Way) -> list[str]:
-    words = ["--check-hashes"]
-    if way.threads > 1:
-        words += ["--threads", str(way.threads)]
-    if way.isa:
-        words += ["--isa", str(isa_bits()[way.isa] | isa_bits()["scalar"])]
-    return [*words, "--trace"] if way.traced else words
-
-
-def _difference(
+def network_difference(
     expected: ExpectedNetwork, observed: ObservedNetwork, *, traced: bool
 ) -> Difference | None:
     """Return the first difference: in the trace by op output and row, then in what was returned."""

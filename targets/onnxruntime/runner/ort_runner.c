@@ -2,10 +2,14 @@
  *
  *     ort_runner ONNXRUNTIME OPS GRAPH FOLDER --prompt 1,2,3 --generate N --chunk N --threads N
  *                --outputs 4,0,1
+ *     ort_runner ONNXRUNTIME OPS GRAPH FOLDER --network FILE --samples N --chunk N --threads N
+ *                --outputs -1,0,1 --results N
  *
  * ONNXRUNTIME is libonnxruntime.so of a wheel; OPS the library of custom ops, `-` for none; GRAPH
- * an ONNX file whose weights lie in FOLDER.  --outputs says which op output of the plan each output
- * of the graph is.  What is printed is what runner.c prints, so that one reader serves both.
+ * an ONNX file whose weights lie in FOLDER, and beside it for an old onnxruntime.  --outputs says
+ * which op output of the plan each output of the graph is, -1 for none.  The second form runs a
+ * network: FILE holds the inputs of call after call, and the first outputs, --results of them, are
+ * printed whole.  What is printed is what runner.c prints, so that one reader serves both.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -23,17 +27,23 @@ enum {
     PRINTED_BYTES = 16,
     MOST_OPERANDS = 8192,
     MOST_RANK = 8,
+    READS_FOLDER = 22, /* the first 1.x that finds the weights of a graph in memory */
     ALL_OPTIMISATIONS = 99,
     ERRORS = 3
 };
 
 static const bitx_ort_api *api;
+static long minor_version;
 
 /* ---- Ending ------------------------------------------------------------------------------- */
 
+/* In one line, whatever the reason has. */
 static _Noreturn void stop(const char *what, const char *why)
 {
-    printf("status 1 %s: %s\n", what, why);
+    printf("status 1 %s: ", what);
+    for (; *why; why++)
+        putchar(*why == '\n' ? ' ' : *why);
+    printf("\n");
     exit(1);
 }
 
@@ -213,8 +223,6 @@ static void open_graph(graph *g, char **words, int threads)
 {
     bitx_ort_env *env = NULL;
     bitx_ort_options *options = NULL;
-    size_t bytes = 0;
-    void *model = read_file(words[3], &bytes);
 
     need(api->create_env(ERRORS, "bitexport", &env), "environment");
     need(api->create_options(&options), "options");
@@ -224,9 +232,15 @@ static void open_graph(graph *g, char **words, int threads)
          "folder");
     const char *isa = register_ops(options, words[2]);
     printf("isa available %s\nisa used %s\n", isa, isa);
-    need(api->create_session(env, model, bytes, options, &g->session), "session");
+    if (minor_version < READS_FOLDER) {
+        need(api->create_session_of_file(env, words[3], options, &g->session), "session");
+    } else {
+        size_t bytes = 0;
+        void *model = read_file(words[3], &bytes);
+        need(api->create_session(env, model, bytes, options, &g->session), "session");
+        free(model);
+    }
     need(api->create_cpu_memory(1, 0, &g->memory), "memory");
-    free(model);
     name_operands(g);
 }
 
@@ -319,6 +333,29 @@ static void print_output(const tensor *t, int64_t op_output, size_t position, si
     printf("\n");
 }
 
+/* Of a network: every row of the last dimension, and of what is a result every byte. */
+static void print_plain(const operand *out, int64_t op_output, size_t position, int is_result)
+{
+    const tensor t = read_value(out->value);
+    size_t rows = 1;
+    for (size_t i = 0; i + 1 < t.rank; i++)
+        rows *= (size_t)t.dims[i];
+    const size_t bytes = (t.rank ? (size_t)t.dims[t.rank - 1] : 1) * t.element_bytes;
+    if (op_output >= 0) {
+        printf("op %lld %zu", (long long)op_output, position);
+        for (size_t row = 0; row < rows; row++) {
+            printf(" ");
+            print_row(t.data + row * bytes, bytes, 1, 0);
+        }
+        printf("\n");
+    }
+    if (!is_result) return;
+    printf("output %s %zu ", out->name, rows);
+    for (size_t i = 0; i < rows * bytes; i++)
+        printf("%02x", t.data[i]);
+    printf("\n");
+}
+
 /* Prints every output of the call; returns the token with the largest logit of the last row. */
 static int64_t print_call(const graph *g, size_t position, size_t rows, int is_answer)
 {
@@ -358,6 +395,42 @@ static void generate(graph *g, numbers prompt, size_t chunk, size_t count)
     }
 }
 
+/* Gives an input of a network so many samples out of the file; returns the bytes that it takes. */
+static size_t give_samples(graph *g, size_t input, uint8_t *data, size_t left, size_t samples)
+{
+    bitx_ort_type *type = NULL;
+    const bitx_ort_shape *shape = NULL;
+    tensor asked = {0};
+    need(api->input_type(g->session, input, &type), "type");
+    need(api->shape_of_type(type, &shape), "type");
+    const bitx_ort_dtype dtype = read_shape(&asked, shape);
+    api->release_type(type);
+    size_t bytes = asked.element_bytes;
+    for (size_t i = 0; i < asked.rank; i++) {
+        if (asked.dims[i] < 0) asked.dims[i] = (int64_t)samples;
+        bytes *= (size_t)asked.dims[i];
+    }
+    if (bytes > left) stop("--network", "the file is too short");
+    give(g, input, data, asked.dims, asked.rank, dtype);
+    return bytes;
+}
+
+static void run_network(graph *g, const char *path, size_t samples, size_t chunk, size_t results)
+{
+    size_t bytes = 0, at = 0;
+    uint8_t *const data = read_file(path, &bytes);
+    for (size_t done = 0, now; done < samples; done += now) {
+        now = samples - done < chunk ? samples - done : chunk;
+        for (size_t i = 0; i < g->inputs; i++)
+            at += give_samples(g, i, data + at, bytes - at, now);
+        run(g);
+        for (size_t o = 0; o < g->outputs; o++)
+            print_plain(&g->out[o], g->op_outputs.at[o], done, o < results);
+        advance(g);
+    }
+    if (at != bytes) stop("--network", "the file is too long");
+}
+
 static void find_api(const char *path)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -369,7 +442,9 @@ static void find_api(const char *path)
     const bitx_ort_base *base = get();
     api = base->api(BITX_ORT_API_VERSION);
     if (!api) stop("onnxruntime", "is older than 1.17");
-    printf("onnxruntime %s\n", base->version());
+    const char *const version = base->version(), *const dot = strchr(version, '.');
+    minor_version = dot ? strtol(dot + 1, NULL, 10) : 0;
+    printf("onnxruntime %s\n", version);
 }
 
 int main(int count, char **words)
@@ -383,9 +458,15 @@ int main(int count, char **words)
     const numbers chunk = read_numbers(option(count, words, "--chunk", "16"));
     const numbers made = read_numbers(option(count, words, "--generate", "1"));
     const numbers threads = read_numbers(option(count, words, "--threads", "1"));
+    const numbers samples = read_numbers(option(count, words, "--samples", "1"));
+    const numbers results = read_numbers(option(count, words, "--results", "0"));
+    const char *network = option(count, words, "--network", NULL);
     if (chunk.at[0] < 1) stop("--chunk", "at least 1");
     open_graph(&g, words, (int)threads.at[0]);
-    generate(&g, prompt, (size_t)chunk.at[0], (size_t)made.at[0]);
+    if (network)
+        run_network(&g, network, (size_t)samples.at[0], (size_t)chunk.at[0], (size_t)results.at[0]);
+    else
+        generate(&g, prompt, (size_t)chunk.at[0], (size_t)made.at[0]);
     printf("end\n");
     return 0;
 }

@@ -12,7 +12,7 @@
  * repetition, presence and frequency as the bits of floats, then top-k, each empty where the
  * model's own is to stay; and the low and the high word of the seed.  Prints:
  *
- *     restored                with --resume
+ *     restored <tokens>       with --resume
  *     given <1,2,3>           every token before the answer
  *     shown <hex>             and as text
  *     sampler <9 numbers>     as above, all of them
@@ -342,8 +342,11 @@ static bitx_status restore(bitx_generator *generator, const char *file)
     const void *bytes = runner_read(file, &count);
     const bitx_status status =
         bytes ? bitx_generator_restore(generator, bytes, count) : BITX_E_ARGUMENT;
-    if (status == BITX_OK) print("restored\n");
-    return status;
+    if (status != BITX_OK) return status;
+    print("restored ");
+    print_number(generator->count);
+    print("\n");
+    return BITX_OK;
 }
 
 static bitx_status save(const bitx_generator *generator, const char *file)
@@ -373,10 +376,12 @@ static void print_given(const bitx_generator *generator)
     print("\n");
 }
 
-/* The new tokens as their stream has them. */
-static bitx_status print_shown(const bitx_model *model, const tokens *given)
+/* The same as their stream has them. */
+static bitx_status print_shown(const bitx_model *model, const bitx_generator *generator)
 {
     static bitx_stream stream;
+    uint32_t count;
+    const int32_t *token = bitx_generator_tokens(generator, &count);
     const char *text;
     size_t bytes, some = 0;
     int stopped;
@@ -384,8 +389,8 @@ static bitx_status print_shown(const bitx_model *model, const tokens *given)
     if (!model->tokenizer.records) return BITX_OK;
     bitx_status status = bitx_stream_open(&stream, model, NULL);
     print("shown ");
-    for (size_t i = 0; status == BITX_OK && i < given->count; i++) {
-        status = bitx_stream_push(&stream, given->token[i], &text, &bytes, &stopped);
+    for (uint32_t i = 0; status == BITX_OK && i < count; i++) {
+        status = bitx_stream_push(&stream, token[i], &text, &bytes, &stopped);
         if (status == BITX_OK && bytes) print_hex(text, bytes);
         some += bytes;
     }
@@ -469,7 +474,7 @@ static bitx_status talk(const bitx_model *model, const wish *w)
     if (status == BITX_OK) status = give_both(generator, &before, &given, w);
     if (status != BITX_OK) return status;
     print_given(generator);
-    status = print_shown(model, w->text || w->messages ? &given : &before);
+    status = print_shown(model, generator);
     if (status == BITX_OK && w->tokens) status = answer_it(generator, model, w);
     return status == BITX_OK && w->save ? save(generator, w->save) : status;
 }

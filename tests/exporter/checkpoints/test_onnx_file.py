@@ -17,8 +17,8 @@ from bitexport.errors import CheckpointError
 WEIGHT = np.array([[1, 0, -1, 1], [0, 1, 1, -1]], np.float32)
 
 
-def external(folder: Path, **places: str | int) -> Path:
-    """Write a model whose one weight lies in a file beside it."""
+def external(folder: Path, *, constant: bool = False, **places: str | int) -> Path:
+    """Write a model whose one weight, or the value of a Constant, lies in a file beside it."""
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=WEIGHT.shape)
     tensor.data_location = TensorProto.EXTERNAL
     said = {"location": "w.bin", "offset": 0, "length": WEIGHT.nbytes, **places}
@@ -26,7 +26,10 @@ def external(folder: Path, **places: str | int) -> Path:
         tensor.external_data.add(key=key, value=str(value))
     (folder / "w.bin").write_bytes(WEIGHT.tobytes())
     writer = Writer()
-    writer.tensors.append(tensor)
+    if constant:
+        writer.op("Constant", [], "w", value=tensor)
+    else:
+        writer.tensors.append(tensor)
     writer.op("MatMul", ["x", "w"], "y")
     return writer.save(folder / "model.onnx", ("n", 2))
 
@@ -45,6 +48,21 @@ def test_constants_are_read_wherever_they_lie(tmp_path: Path) -> None:
     np.testing.assert_array_equal(file.tensors["w"], WEIGHT)
     assert set(file.digests()) == {"model.onnx", "w.bin"}
     assert read_onnx(DATA / "TFC_2W2A.onnx").opset == 9
+
+
+def test_the_value_of_a_constant_lies_beside_the_model_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/w.bin").write_bytes(bytes(WEIGHT.nbytes))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file = read_onnx(external(tmp_path, constant=True))
+    value = file.graph.node[0].attribute[0].t
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(value), WEIGHT)
+    assert set(file.digests()) == {"model.onnx", "w.bin"}
+    assert "value of `w`: external data `../w.bin` lies outside" in refused(
+        external(tmp_path, constant=True, location="../w.bin")
+    )
 
 
 @pytest.mark.parametrize("kind", ["INT2", "UINT2", "INT4", "INT8"])

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -399,6 +400,22 @@ def test_a_saved_session_goes_on_as_if_it_had_not_been_away(
         first = talked(talker, "Once upon\n", *words, "--save", saved, *here)
         second = talked(talker, "a time\n", *words, "--resume", saved, *there)
         assert first.stdout + second.stdout == whole
+
+
+def test_what_goes_on_is_printed_alike_here_and_on_a_core(
+    talker: Bundle, tmp_path: Path, said: Say
+) -> None:
+    saved = tmp_path / "saved.bits"
+    assert talked(talker, "", "Once upon", "-n", 3, "--save", saved).exit_code == 0
+    for words in ([], ["--json"]):
+        here, there = (
+            said("run", talker.path, " a time", "-n", 3, "--resume", saved, *words, *core)
+            for core in ([], ["--core", "native"])
+        )
+        assert here.stdout == there.stdout
+        assert "Once upon" in here.stdout
+        read = [re.findall(r"read (\d+) tokens", each.stderr) for each in (here, there)]
+        assert read[0] == read[1] != []
 
 
 def test_what_is_saved_on_a_core_is_what_is_saved_here(talker: Bundle, tmp_path: Path) -> None:

@@ -166,6 +166,7 @@ def test_the_folder_describes_itself_to_decoder_runtimes(
     packed = json.loads((bundles["tiny"].path / "genai_config.json").read_text(encoding="utf-8"))
     assert packed["model"]["decoder"]["filename"] == "model.onnx"
     assert "attention_mask" not in packed["model"]["decoder"]["inputs"]
+    assert "custom_ops_library" not in packed["model"]["decoder"]["session_options"]
     config = json.loads((every.path / "config.json").read_text(encoding="utf-8"))
     facts = every.manifest["model"]
     assert config["num_key_value_heads"] == facts["kv_heads"]

@@ -188,13 +188,18 @@ def test_a_position_or_a_token_that_cannot_be_is_refused_by_name(
     assert step([1, 5], 0).shape == (96,)
 
 
-def test_a_damaged_plan_is_refused(custom: Path, delegate: Path, host_bundle: Bundle) -> None:
+def test_a_plan_that_is_damaged_or_newer_is_refused(
+    custom: Path, delegate: Path, host_bundle: Bundle
+) -> None:
     data = bytearray(custom.read_bytes())
     at = data.find(host_bundle.data.read_bytes()[:8])
     assert at % 64 == 0
-    for place, why in ((at + 20_000, "file not as its hash"), (at, "not a .bitx file")):
+    for place, turned, why in (
+        (at + 20_000, 1, "file not as its hash"), (at, 1, "not a .bitx file"),
+        (at + 8, 2, "file too new"),
+    ):  # fmt: skip
         changed = bytearray(data)
-        changed[place] ^= 1
+        changed[place] ^= turned
         with pytest.raises(RuntimeError, match=why):
             Step(delegate, None, bytes(changed))([1], 0)
 
