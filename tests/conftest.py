@@ -6,6 +6,7 @@ test may be skipped only for a reason that begins with `optional:`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,29 @@ from bitexport.toolchain.compile import Library, build_library
 AnyReport = TypeVar("AnyReport", pytest.TestReport, pytest.CollectReport)
 
 ALLOWED_SKIP = "optional:"
+
+# Where Debian's ccache puts a link for every compiler.
+COMPILER_CACHE = Path("/usr/lib/ccache")
+
+
+def pytest_configure() -> None:
+    """Compile what was compiled before only once; tests build the same runtime hundreds of times.
+
+    ccache answers only for the same text, the same flags and the same compiler, with the compiler's
+    own bytes and warnings.  What is about compiling itself sets CCACHE_DISABLE.
+    """
+    if COMPILER_CACHE.is_dir():
+        path = os.environ["PATH"]
+        os.environ.setdefault("CCACHE_DIR", str(Path.home() / ".cache" / "ccache"))
+        os.environ.setdefault("CCACHE_PATH", path)
+        os.environ["PATH"] = f"{COMPILER_CACHE}{os.pathsep}{path}"
+
+
+def pytest_report_header() -> str:
+    """Say whether compilers are asked the same again and again."""
+    if COMPILER_CACHE.is_dir():
+        return f"compilers: through ccache, which keeps their answers in {os.environ['CCACHE_DIR']}"
+    return "compilers: asked every time, for lack of the package ccache; that takes far longer"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -33,7 +33,7 @@ class Work:
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a build, as the leader of a process group like the one of a terminal."""
         command = [sys.executable, "-m", "bitexport", "build", str(self.checkpoint)]
-        environment = {**os.environ, "TMPDIR": str(self.temporary)}
+        environment = {**os.environ, "TMPDIR": str(self.temporary), "CCACHE_DISABLE": "1"}
         return subprocess.Popen(
             [*command, "--target", "host", "-o", str(self.output), *words], env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bitexport.errors import BundleError, ToolchainError
+from bitexport.paths import runtime_root
 from bitexport.targets import Target, find_target
 from bitexport.toolchain.compile import (
     build_library,
@@ -54,11 +55,27 @@ def test_the_library_builds_for_every_target(target: Target, runtime: Path, tmp_
     assert find_library(target, tmp_path) == library
 
 
-def test_two_builds_have_the_same_bytes(target: Target, runtime: Path, tmp_path: Path) -> None:
+def test_two_builds_have_the_same_bytes(
+    target: Target, runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCACHE_DISABLE", "1")
     one, two = (build_library(target, runtime, tmp_path / name) for name in ("one", "two"))
     assert digest(one.archive) == digest(two.archive)
     if one.shared and two.shared:
         assert digest(one.shared) == digest(two.shared)
+
+
+def test_ccache_hands_over_what_a_compiler_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = build_library(find_target("armv7"), runtime_root(), tmp_path / "kept")
+    monkeypatch.setenv("CCACHE_DISABLE", "1")
+    fresh = build_library(kept.target, runtime_root(), tmp_path / "fresh")
+    assert (kept.warnings, fresh.warnings) == ("", "")
+    assert digest(kept.archive) == digest(fresh.archive)
+    assert kept.shared is not None
+    assert fresh.shared is not None
+    assert digest(kept.shared) == digest(fresh.shared)
 
 
 def test_building_again_leaves_no_old_object(runtime: Path, tmp_path: Path) -> None:
