@@ -35,7 +35,7 @@ class Work:
         command = [sys.executable, "-m", "bitexport", "build", str(self.checkpoint)]
         environment = {**os.environ, "TMPDIR": str(self.temporary), "CCACHE_DISABLE": "1"}
         return subprocess.Popen(
-            [*command, "--target", "host", "-o", str(self.output), *words], env=environment,
+            [*command, "--target", "armv7", "-o", str(self.output), *words], env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 
