@@ -66,7 +66,8 @@ def bundle(stories: Build) -> Bundle:
 @pytest.fixture(scope="module")
 def python_says(readme: str, bundle: Bundle) -> str:
     """Return what the example in Python prints."""
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (code,) = (each for each in examples if "open_model(" in each)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code.replace('"out/stories"', repr(str(bundle.path))), {})
