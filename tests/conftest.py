@@ -7,6 +7,7 @@ test may be skipped only for a reason that begins with `optional:`.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,13 @@ COMPILER_CACHE = Path("/usr/lib/ccache")
 
 
 def pytest_configure() -> None:
+    """Make what tests start alike, wherever they are started."""
+    _use_compiler_cache()
+    # A job in the background of a shell ignores it, and so would all that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _use_compiler_cache() -> None:
     """Compile what was compiled before only once; tests build the same runtime hundreds of times.
 
     ccache answers only for the same text, the same flags and the same compiler, with the compiler's

@@ -154,7 +154,7 @@ def test_litert(flavour: str, steps: Mapping[str, Path], runs: Runs) -> None:
 def test_the_oldest_litert(steps: Mapping[str, Path], runs: Runs) -> None:
     if sys.version_info[:2] > LAST_PYTHON:
         pytest.skip("optional: upstream has no tflite-runtime for this Python")
-    assert runs.litert(steps["int8"], python=OLD_LITERT)["runtime"] == "tflite-runtime 2.14.0"
+    assert runs.litert(steps["int8"], None, OLD_LITERT)["runtime"] == "tflite-runtime 2.14.0"
     check_logits(runs, "int8")
 
 
