@@ -14,12 +14,7 @@ enum {
     SYS_GET_CMDLINE = 0x15,
     SYS_EXIT_EXTENDED = 0x20
 };
-enum {
-    OPEN_READ = 1,
-    OPEN_WRITE = 4,
-    OPEN_WRITE_BYTES = 5,
-    APPLICATION_EXIT = 0x20026
-};
+enum { OPEN_READ = 1, OPEN_WRITE = 4, OPEN_WRITE_BYTES = 5, APPLICATION_EXIT = 0x20026 };
 
 static uintptr_t ask_debugger(uintptr_t operation, const uintptr_t *block)
 {

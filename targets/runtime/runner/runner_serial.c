@@ -261,8 +261,8 @@ static void infer(const char *at)
 
     for (size_t i = 0; i < input.count; i++)
         ended |= input.bytes[i] == '\0';
-    if (*at && !(take_number(&at, &runs) && runs > 0 &&
-                 (!*at || (take_number(&at, &warmups) && !*at)))) {
+    if (*at &&
+        !(take_number(&at, &runs) && runs > 0 && (!*at || (take_number(&at, &warmups) && !*at)))) {
         put("e-[infer takes how often, and how often before that]\r\n");
         return;
     }

@@ -12,7 +12,7 @@ typedef struct uart {
 } uart;
 
 enum { IS_FULL = 1, HAS_BYTE = 2 }; /* state */
-enum { SENDS = 1, RECEIVES = 2 };             /* control */
+enum { SENDS = 1, RECEIVES = 2 };   /* control */
 enum { CLOCK = 25000000, BAUD = 115200 };
 
 extern uart runner_uart_base;
