@@ -273,12 +273,12 @@ static void infer(const char *at)
     put_digest("m-input-[", input.bytes, input.count, SHORT_DIGEST);
     put_line("m-warmup-start-", warmups, "");
     output.muted = 1;
+    bitx_sha256_begin(&output.hash);
     while (warmups-- > 0)
         (void)run_once();
     put("m-warmup-done\r\n");
     put_line("m-infer-start-", runs, "");
     output.muted = 0;
-    bitx_sha256_begin(&output.hash);
     while (runs-- > 0)
         status = run_once();
     end_output(status);

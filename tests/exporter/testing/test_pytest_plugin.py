@@ -319,7 +319,7 @@ def test_a_broken_library_is_told_by_its_first_differing_op(
             f"  replay with: bitexport verify {subtracting} --replay */mismatch-cortex-a53.npz",
             "test_it.py:6: *four.json: token 0 of the answer is *",
             f"first difference on cortex-a53 (*): {where}",
-            f"test_it.py:11: cortex-a53: the self-test in the file failed: the chain of {op}, "
+            f"test_it.py:10: cortex-a53: the self-test in the file failed: the chain of {op}, "
             "differs",
         ]
     )
