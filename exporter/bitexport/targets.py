@@ -60,6 +60,25 @@ class Runner:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LineRunner:
+    """One file of runners/ that says how a board is asked over a serial line."""
+
+    name: str
+    summary: str
+    baud: int
+    silence: int
+    """Seconds in which a board that was asked says something."""
+    hello: str
+    model: str
+    load: str
+    data: str
+    start: str
+    data_bytes: int
+    """Of one `data`."""
+    debian: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
     """One line of `bitexport targets`."""
 
@@ -109,8 +128,11 @@ class Target:
     def expected_isas(self, core: str) -> tuple[str, ...]:
         """Return the instruction sets that must be seen to run on one core.
 
-        All that the core lists; of those that no emulator has, what this machine has.
+        All that the core lists; of those that no emulator has, what this machine has.  A board
+        that nobody emulates is named as its target.
         """
+        if core == self.name and self.os == "none":
+            return self.isas  # a board of somebody's own
         if core not in self.cores:
             message = f"target `{self.name}` has no core `{core}`"
             raise TargetError(message, hint=_which(core, self.cores, "cores"))
@@ -173,14 +195,17 @@ def machine_flags() -> frozenset[str]:
     return frozenset(next(every, ()))  # all cores of a machine say the same
 
 
-def find_runner(name: str, root: Path | None = None) -> Runner:
+def find_runner(name: str, root: Path | None = None) -> Runner | LineRunner:
     """Read how to reach a device: runners/<name>.toml, or say which ones there are."""
     folder = (root or targets_root()) / "runners"
     path = folder / f"{name}.toml"
     known = [each.stem for each in folder.glob("*.toml")]
     if name not in known:
         raise TargetError(f"there is no runner `{name}`", hint=_which(name, known, "runners"))
-    return _record(Runner, _read(path), name=name, where=str(path))
+    said = _read(path)
+    if "baud" in said:
+        return _record(LineRunner, said, name=name, where=str(path))
+    return _record(Runner, said, name=name, where=str(path))
 
 
 def load_isas(root: Path | None = None) -> dict[str, Isa]:
@@ -237,7 +262,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             right = isinstance(value, str)
         case "<class 'bool'>":
             wanted, right = "true or false", isinstance(value, bool)
-        case "int | None":
+        case "int | None" | "<class 'int'>":
             wanted, right = "a number", isinstance(value, int) and not isinstance(value, bool)
         case "tuple[str, ...]":
             wanted, right = "a list of strings", _is_list_of_strings(value)

@@ -1,4 +1,4 @@
-"""Tiny checkpoints, written once; a test that breaks one gets a copy of its own."""
+"""Tiny checkpoints and bundles, written once; a test that breaks one gets a copy of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.exporter.testing.broken_library import vouch_for
 from tests.tiny_checkpoint import RAGGED, Checkpoint, Shape, write_checkpoint
 
-from bitexport.emit.manifest import Bundle
+from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
-from bitexport.targets import find_target
+from bitexport.targets import Target, find_target
+from bitexport.toolchain.compile import Library
+
+BundleFor = Callable[[str], Bundle]
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +73,27 @@ def host_bundle(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> B
     """Return a bundle with a library for this machine; only to be read."""
     folder = tmp_path_factory.mktemp("host") / "bundle"
     return build_bundle(tiny.path, find_target("host"), Options(), folder)
+
+
+@pytest.fixture(scope="session")
+def bundle_for(
+    tiny: Checkpoint,
+    host_bundle: Bundle,
+    libraries: Callable[[Target], Library],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> BundleFor:
+    """Return a function that gives a bundle for a target, library and all; only to be read."""
+    made = {"host": host_bundle}
+
+    def make(name: str) -> Bundle:
+        if name not in made:
+            target, folder = find_target(name), tmp_path_factory.mktemp(f"bundle-{name}") / "out"
+            made[name] = build_bundle(
+                tiny.path, target, Options(), folder, Wanted(compile_library=False)
+            )
+            shutil.copytree(libraries(target).archive.parent, folder / "lib" / name)
+            vouch_for(folder)
+            made[name] = open_bundle(folder)
+        return made[name]
+
+    return make

@@ -17,7 +17,10 @@ from bitexport.toolchain.programs import find_program, run_tool
 HERE = Path(__file__).parent.resolve()
 SECONDS = 300.0
 CORES = [(target, core) for target in load_targets().values() for core in target.cores]
-PLATFORM = {"linux": ("runner_posix.c",), "none": ("runner_semihosting.c", "start_cortex_m.c")}
+PLATFORM = {
+    "linux": ("runner_posix.c",),
+    "none": ("runner_semihosting.c", "runner_bare.c", "start_cortex_m.c"),
+}
 
 Facts = list[list[str]]
 Check = Callable[[Target, str, str], Facts]

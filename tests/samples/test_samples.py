@@ -16,8 +16,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from bitexport.bench.count import build_plugin, counting, read_marks
 from bitexport.cli import main
+from bitexport.emit.manifest import open_bundle
 from bitexport.targets import find_target
+from bitexport.toolchain.compile import build_runner, find_library
+from bitexport.toolchain.emulate import run
 
 SAMPLES = sorted(
     path.parent for path in (Path(__file__).parents[2] / "samples").glob("*/sample.toml")
@@ -57,6 +61,22 @@ def test_every_core_returns_the_reference_bits(sample: tuple[Path, dict[str, Any
     assert [line.split()[1] for line in result.stdout.splitlines()] == ["equal"] * 3
 
 
+def test_the_self_test_takes_less_than_half_a_billion_instructions(
+    sample: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Op by op with every chain, then as a session runs: README says what that is in seconds."""
+    target, bundle = find_target("arm64"), open_bundle(sample[0])
+    library = find_library(target, bundle.path)
+    program = build_runner(target, library, bundle.path, tmp_path / "runner")
+    plugin, log = build_plugin(tmp_path), tmp_path / "marks.txt"
+    counts = counting(target, plugin, log, ("bitx_self_test", "runner_write"))
+    done = run(counts, "cortex-a53", program, [str(bundle.data), "--self-test"])
+    assert done.stdout.endswith("self-test ok\nend\n")
+    marks = read_marks(log)
+    begin = next(count for count, name in marks if name == "bitx_self_test")
+    assert 100_000_000 < marks[-1][0] - begin < 500_000_000
+
+
 def test_the_repository_with_device_tests_passes_what_its_workflow_runs(
     sample: tuple[Path, dict[str, Any]], repository: Path, tmp_path: Path
 ) -> None:
@@ -69,7 +89,7 @@ def test_the_repository_with_device_tests_passes_what_its_workflow_runs(
     ]
     needed = {*find_target("arm64").debian, *find_target("host").debian}
     assert needed <= set(install.split())
-    assert pip.split() == ["pip", "install", "bitexport", "pytest", "pytest-xdist"]
+    assert pip == "pip install --find-links wheels bitexport pytest pytest-xdist"
     assert build.split() == ["bitexport", "build", "model", "--target", "arm64", "-o", "out"]
     program, *words = shlex.split(test)
     assert program == "pytest"

@@ -21,7 +21,10 @@ from bitexport.toolchain.programs import find_program, install_line, run_tool
 from bitexport.verify.cores import isa_bits
 
 MARK = "bench_mark"
-PLATFORM = {"linux": ("runner_posix.c",), "none": ("runner_semihosting.c", "start_cortex_m.c")}
+PLATFORM = {
+    "linux": ("runner_posix.c",),
+    "none": ("runner_semihosting.c", "runner_bare.c", "start_cortex_m.c"),
+}
 EMULATOR_PACKAGE = "qemu-user"
 UNIT = 64  # weights
 

@@ -21,6 +21,7 @@ from bitexport.targets import Target, find_target, load_targets
 from bitexport.toolchain.programs import install_line, version_of
 
 PIPE_WIDTH = 200
+ORACLE = "pip install 'bitexport[oracle]'"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def _version(name: str) -> str | None:
 
 def _remedy(targets: Sequence[Target], findings: Sequence[Finding]) -> list[str]:
     """Return the lines to type: one for Debian's packages, one for Python's."""
-    missing = [each for each in findings if each.found is None]
+    missing = [each for each in findings if each.found is None and each.required]
     lacking = {each.subject for each in missing}
     debian = sorted({name for each in targets if each.name in lacking for name in each.debian})
     python = [each.thing for each in missing if each.subject.startswith("python")]
@@ -126,3 +127,7 @@ def _print(findings: Sequence[Finding], remedy: Sequence[str]) -> None:
     console.print(table)
     for line in remedy:
         console.print(f"\nto install what is missing:  {line}", soft_wrap=True)
+    if any(each.found is None and not each.required for each in findings):
+        console.print(
+            f"\nif you use --against transformers:  {ORACLE}", soft_wrap=True, markup=False
+        )

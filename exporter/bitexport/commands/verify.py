@@ -24,7 +24,6 @@ from bitexport.errors import (
 from bitexport.report.fidelity import render_fidelity
 from bitexport.runtime.transcript import arithmetic_of, read_transcript, require_fitting
 from bitexport.targets import Target, find_target
-from bitexport.testing.matrix import find_jobs
 from bitexport.testing.verify_all import verify_all, words_of
 from bitexport.tokenizer.ids import read_ids, refuse_unknown
 from bitexport.tokenizer.text import encode, find_tokenizer, fixed_tokens, load_tokenizer
@@ -52,7 +51,7 @@ from bitexport_ref.sampler import Sampler
 PROMPT = "Once upon a time, there was a little girl named Lily."
 TOKENS = 32
 QUICK_PROMPT = 4  # tokens of it
-OF_TEXT = ("prompt", "ids", "tokens", "case", "transcript", "against", "on")
+OF_TEXT = ("prompt", "ids", "tokens", "case", "transcript", "against")
 """Parameters that only a language model has a use for."""
 RUNS = ("cores", "on", "prompt", "ids", "tokens", "quick", "given", "runtime", "onnxruntime")
 EXCLUDED = {
@@ -60,7 +59,8 @@ EXCLUDED = {
         "against", "checkpoint", "text", "case", "transcript", "on", "given", "runtime",
         "onnxruntime",
     ),
-    "against": ("case", "transcript", *RUNS), "case": ("transcript", *RUNS), "transcript": RUNS,
+    "against": ("case", "transcript", *RUNS), "transcript": RUNS, "runtime": ("on",),
+    "case": ("transcript", *(name for name in RUNS if name != "on")),
 }  # fmt: skip
 """Parameters that choose what is run, and those that have no part in it."""
 
@@ -69,7 +69,8 @@ EXCLUDED = {
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--core", "cores", multiple=True, help="Only this core; may be repeated.")
 @click.option("--on", metavar="DEVICE",
-              help="Run on a device, ssh:pi@board or adb:SERIAL, that has the --core.")  # fmt: skip
+              help="Run on a device that has the --core: ssh:pi@board, adb:SERIAL or serial:PORT."
+              )  # fmt: skip
 @click.option("--prompt", help=f"Text that is run; default: {PROMPT}")
 @click.option(
     "--ids", callback=read_ids, metavar="IDS", help="Tokens that are run, as numbers: 1,2,3."
@@ -101,7 +102,8 @@ EXCLUDED = {
 @click.option("--text", type=click.Path(path_type=Path),
               help="With --against: held-out text, a blank line between documents.")  # fmt: skip
 @click.option("--all", "every", is_flag=True,
-              help="BUNDLE is a folder: every bundle below it, on every core.")  # fmt: skip
+              help="BUNDLE is a folder, every bundle below it; or a matrix .toml, built first."
+              )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1),
               help="With --all: jobs at a time on this machine; default: its cores.")  # fmt: skip
 @click.option("--dask", metavar="ADDRESS",
@@ -119,15 +121,17 @@ def command(
     Prefill at once and token by token, one thread and two, fused and op by op, every instruction
     set: none of these may change a bit.  Exits with 4 when one does.  With --quick there are two
     runs on a core, op by op and fused, with the best instruction set and all threads.  With --on a
-    real device runs them instead of an emulator, with the static library.
+    real device runs them instead of an emulator, with the static library; a board on a serial line
+    runs what is in its flash (package --mcu), and --core may be the name of the target.
 
     With --all each bundle and core is a job; what was found equal is kept in BUNDLE/verified, and
-    is not run again while bundle and options stay the same.
+    is not run again while bundle and options stay the same.  A matrix names checkpoints, build
+    options, targets and cores; each bundle that is missing, or made of other files, is a job too.
     """
     _refuse_ignored_options()
     if every:
         words = words_of({"--prompt": prompt, "--ids": ids, "--tokens": tokens}, quick=quick)
-        verify_all(bundle, find_jobs(bundle, cores, words), jobs, dask, _say, as_json=as_json)
+        verify_all(bundle, cores, words, (jobs, dask), _say, as_json=as_json)
         return
     _refuse_missing(case)
     opened = open_bundle(bundle, check_files=True)
@@ -140,7 +144,7 @@ def command(
     if not model.is_language_model:
         _refuse_options_of_text()
         _verify_network(
-            opened, target, model, cores, given, quick=quick, as_json=as_json,
+            opened, target, model, cores, on, given, quick=quick, as_json=as_json,
             in_graph=functools.partial(_verify_graph, onnxruntime) if runtime else None,
         )  # fmt: skip
         return
@@ -232,7 +236,7 @@ def _refuse_ignored_options() -> None:
             raise click.UsageError(f"{given[name]} is for --all")
     if {"jobs", "dask"} <= given.keys():
         raise click.UsageError("--jobs is for this machine, --dask for a cluster: give one")
-    if "on" in given and len(context.params["cores"]) != 1:
+    if "on" in given and "case" not in given and len(context.params["cores"]) != 1:
         raise click.UsageError("--on needs one --core: the one that the device has")
     if {"prompt", "ids"} <= given.keys():
         raise click.UsageError("--prompt and --ids both say what to run: give one")
@@ -315,7 +319,8 @@ def _refuse_input(given: Path | None) -> None:
 
 def _verify_network(
     bundle: Bundle, target: Target, model: ReferenceModel, cores: Sequence[str],
-    given: Path | None, *, quick: bool, as_json: bool, in_graph: Callable[..., None] | None,
+    on: str | None, given: Path | None, *, quick: bool, as_json: bool,
+    in_graph: Callable[..., None] | None,
 ) -> None:  # fmt: skip
     """Compare every op of a network on every core with the reference; `in_graph`: of model.onnx."""
     _refuse_library(bundle, target)
@@ -330,7 +335,7 @@ def _verify_network(
     )
     results: list[tuple[CoreResult, Explanation | str]] = []
     self_test = holds_network_test(bundle.data)
-    with machine(bundle, target) as device:
+    with machine(bundle, target, on) as device:
         for core in cores or target.cores:
             result = verify_network(device, core, expected, _say, quick=quick, self_test=self_test)
             results.append((result, ""))
@@ -469,7 +474,7 @@ def _replay(
 def _line(result: CoreResult, compared: str, target: Target) -> str:
     word = "equal" if result.passed else "DIFFERENT"
     isas = " ".join(result.seen) or "none"
-    if lacking := [isa for isa in target.cores[result.core] if target.lacks(isa)]:
+    if lacking := [isa for isa in target.cores.get(result.core, ()) if target.lacks(isa)]:
         isas += f" (this machine lacks {', '.join(lacking)})"
     return (
         f"{result.core:12} {word}  {compared}, "

@@ -29,6 +29,7 @@ from bitexport.targets import Target
 from bitexport.toolchain.compile import build_runner, find_library
 from bitexport.toolchain.emulate import command_line
 from bitexport.toolchain.remote import Remote
+from bitexport.toolchain.serial_line import Board
 
 TALK = "talk.c"
 MOST_MESSAGES, MOST_STOPS = 48, 8
@@ -58,7 +59,7 @@ class EmulatedModel:
     """The text of the last prompt."""
     sampler: dict[str, float] = dataclasses.field(default_factory=dict)
     """How the tokens of the last answer were chosen, every number of it."""
-    remote: Remote | None = None
+    remote: Remote | Board | None = None
     """The device that answers instead of an emulated core."""
     memory_bytes: int = 0
     restored: int | None = None
@@ -89,8 +90,11 @@ class EmulatedModel:
         collections.deque(self._run(words), maxlen=0)
 
     def _run(self, words: Sequence[str]) -> Iterator[Event]:
-        command = self._command(words)
         self._cancelled, self.restored = False, None
+        if isinstance(self.remote, Board):
+            yield from self._run_on(self.remote, words)
+            return
+        command = self._command(words, self.remote)
         # A group of its own: Ctrl-C in a terminal is for the caller, who may go on.
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -122,14 +126,27 @@ class EmulatedModel:
                 last, subprocess.CompletedProcess(command, process.returncode, last)
             )
 
-    def _command(self, words: Sequence[str]) -> list[str]:
+    def _run_on(self, board: Board, words: Sequence[str]) -> Iterator[Event]:
+        """Run on a board, which hands over the events of an answer when it has them all."""
+        asked = [*words, *([] if "--chunk" in words else ["--chunk", "1"])]
+        try:
+            done = board.run(self.target, self.core, self.program, asked)
+        except RunError as error:
+            done = error.completed
+        lines = done.stdout.splitlines() or [""]
+        for line in lines:
+            yield from self._events(line.split())
+        if lines[-1] != "end":
+            raise self._failure(lines[-1], done)
+
+    def _command(self, words: Sequence[str], remote: Remote | None) -> list[str]:
         asked = list(words)
         if self.target.os == "linux":
-            asked.insert(0, self.remote.send(self.data) if self.remote else str(self.data))
+            asked.insert(0, remote.send(self.data) if remote else str(self.data))
         elif "--chunk" not in asked:
             asked += ["--chunk", "1"]
-        if self.remote:
-            return self.remote.command(self.program, asked)
+        if remote:
+            return remote.command(self.program, asked)
         return command_line(self.target, self.core, self.program, asked)
 
     def _events(self, words: Sequence[str]) -> Iterator[Event]:
@@ -174,9 +191,12 @@ class EmulatedModel:
 
 @contextlib.contextmanager
 def emulated_model(
-    bundle: Bundle, target: Target, core: str, remote: Remote | None = None
+    bundle: Bundle, target: Target, core: str, remote: Remote | Board | None = None
 ) -> Iterator[EmulatedModel]:
-    """Link talk.c against the very library that the bundle ships."""
+    """Link talk.c against the very library that the bundle ships; a board has it in its flash."""
+    if isinstance(remote, Board):
+        yield EmulatedModel(target, core, Path(TALK), bundle.data.resolve(), remote=remote)
+        return
     library = find_library(target, bundle.path)
     with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
         program = build_runner(target, library, bundle.path, Path(folder) / "talk", main=TALK)

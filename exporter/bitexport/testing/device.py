@@ -23,8 +23,13 @@ from bitexport.runtime.session import Answer, Chosen, Ended
 from bitexport.runtime.transcript import read_transcript, require_fitting
 from bitexport.targets import Target, find_target
 from bitexport.tokenizer.text import encode, find_tokenizer, load_tokenizer
-from bitexport.verify.cores import Failure, Machine, Way, machine
-from bitexport.verify.expected import Expected, compute_expected, load_reference
+from bitexport.verify.cores import Failure, Machine, Way, machine, self_test_problem
+from bitexport.verify.expected import (
+    Expected,
+    compute_expected,
+    load_reference,
+    self_test_positions,
+)
 from bitexport.verify.explain import explain, said_of
 from bitexport.verify.match import first_difference
 from bitexport.verify.observed import Observed
@@ -156,6 +161,21 @@ class Device:
             self._expected(ids, count),
             self._way(chunk or len(ids), threads, isa, traced=not fused),
         )
+
+    def self_test(self) -> None:
+        """Run the vectors in the file, as an app does with bitx_self_test(), a second at most.
+
+        Op by op, then as a session runs.  A MismatchError names the first op that differs.
+        """
+        if (positions := self_test_positions(self.bundle.data)) is None:
+            raise BundleError(
+                f"{self.bundle.path}: the file holds no self-test",
+                hint="build the bundle again without --no-selftest",
+            )
+        words = ["--check-hashes", "--self-test", "--context", str(positions)]
+        tested = self.machine.start(self.core, words)
+        if problem := self_test_problem(tested, self._reference.plan):
+            raise MismatchError(f"{self.core}: {problem}")
 
     def check_golden(self, path: Path) -> None:
         """Answer the prompt of a transcript again (`bitexport run --record`), token by token.

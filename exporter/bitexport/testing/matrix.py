@@ -15,10 +15,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bitexport import __version__
 from bitexport.emit.manifest import MANIFEST, open_bundle
@@ -26,8 +26,38 @@ from bitexport.errors import BundleError, OutputError, TargetError
 from bitexport.evaluate.work import manifest_digest
 from bitexport.targets import find_target
 
+QUICK = "--quick"
 KEPT = "verified"
 """The folder, beside the bundles, of what was found."""
+
+
+class Task(Protocol):
+    """A process that runs a command of bitexport: a Job, or the Build of a bundle."""
+
+    @property
+    def key(self) -> str:
+        """A name for what it finds."""
+
+    @property
+    def version(self) -> str:
+        """Of bitexport, that it is meant for."""
+
+    @property
+    def command(self) -> list[str]:
+        """The words behind `bitexport`."""
+
+    @property
+    def folder(self) -> str | None:
+        """Where the words are read."""
+
+    def refusal(self) -> str | None:
+        """Say why it cannot be run on this machine as it was meant."""
+
+    def read(self, said: str) -> dict[str, Any]:
+        """Return the report that is kept of what it printed."""
+
+    def holds(self, report: Mapping[str, Any]) -> bool:
+        """Return whether a report of an earlier run makes another one needless."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +77,37 @@ class Job:
         facts = [self.manifest, self.core, *self.words, self.version]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
+    @property
+    def command(self) -> list[str]:
+        """The words behind `bitexport`."""
+        return ["verify", self.bundle, "--core", self.core, "--json", *self.words]
+
+    @property
+    def folder(self) -> None:
+        """Where the words are read: wherever this process stands."""
+
+    def refusal(self) -> str | None:
+        """Say why it cannot be run on this machine as it was meant."""
+        try:
+            same = manifest_digest(Path(self.bundle)) == self.manifest
+        except OSError as error:
+            return f"{self.bundle}: {error.strerror} on this worker"
+        return None if same else f"{self.bundle}: is another bundle on this worker"
+
+    def read(self, said: str) -> dict[str, Any]:
+        """Return the report that it printed, as far as it is one."""
+        try:
+            return dict(json.loads(said)) if said else {}
+        except ValueError:
+            return {}
+
+    def holds(self, report: Mapping[str, Any]) -> bool:
+        """Return whether a report says that this core was equal."""
+        match report:
+            case {"cores": [{"core": self.core, "passed": True}]}:
+                return True
+        return False
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -61,6 +122,8 @@ class Found:
         """Say it in one line."""
         if self.code != 0:
             return f"FAILED  {self.said.partition(chr(10))[0]}"
+        if "cores" not in self.report:
+            return "built"
         (core,) = self.report["cores"]
         return (
             f"equal  {self._compared}, {core['runs']} runs, arena {core['arena_bytes']} bytes, "
@@ -90,9 +153,7 @@ def find_jobs(folder: Path, cores: Sequence[str], words: Sequence[str]) -> list[
     for path in bundles:
         own = find_target(open_bundle(path).target_name).cores
         known += list(own)
-        digest = manifest_digest(path)
-        chosen = [core for core in own if core in cores or not cores]
-        jobs += [Job(str(path.resolve()), digest, core, tuple(words)) for core in chosen]
+        jobs += jobs_of(path, [core for core in own if core in cores or not cores], words)
     for core in cores:
         if core not in known:
             raise TargetError(
@@ -102,19 +163,27 @@ def find_jobs(folder: Path, cores: Sequence[str], words: Sequence[str]) -> list[
     return jobs
 
 
-def run_here(jobs: Sequence[Job], count: int) -> Iterator[tuple[int, Found]]:
+def jobs_of(path: Path, cores: Sequence[str], words: Sequence[str]) -> list[Job]:
+    """Return the jobs of one bundle; a network has no use for words about text."""
+    if open_bundle(path).is_network:
+        words = [word for word in words if word == QUICK]
+    digest, where = manifest_digest(path), str(path.resolve())
+    return [Job(where, digest, core, tuple(words)) for core in cores]
+
+
+def run_here(jobs: Sequence[Task], count: int) -> Iterator[tuple[int, Found]]:
     """Run `count` jobs at a time on this machine; when the caller leaves, they end."""
     running: set[subprocess.Popen[str]] = set()
     lock, leaving = threading.Lock(), threading.Event()
 
-    def run(job: Job) -> Found:
+    def run(job: Task) -> Found:
         with lock:
             if leaving.is_set():
                 return Found(1, {}, "it was not begun")
             process = _started(job)
             running.add(process)
         with process:
-            found = _ended(process)
+            found = _ended(job, process)
         with lock:
             running.remove(process)
         return found
@@ -134,40 +203,36 @@ def run_here(jobs: Sequence[Job], count: int) -> Iterator[tuple[int, Found]]:
         executor.shutdown()
 
 
-def run_job(job: Job) -> Found:
-    """Run a job on a worker, which has the bundle at the same path."""
+def run_job(job: Task) -> Found:
+    """Run a job on a worker, which has checkpoints and bundles at the same paths."""
     if job.version != __version__:
         said = f"bitexport is version {__version__} here, {job.version} where the matrix is"
         return Found(1, {}, said)
-    try:
-        same = manifest_digest(Path(job.bundle)) == job.manifest
-    except OSError as error:
-        return Found(1, {}, f"{job.bundle}: {error.strerror} on this worker")
-    if not same:
-        return Found(1, {}, f"{job.bundle}: is another bundle on this worker")
+    if refusal := job.refusal():
+        return Found(1, {}, refusal)
     with _started(job) as process:
-        return _ended(process)
+        return _ended(job, process)
 
 
-def load_found(folder: Path, job: Job) -> Found | None:
+def load_found(folder: Path, job: Task) -> Found | None:
     """Return what an earlier run found equal; what failed, or was cut short, is run again."""
     try:
         facts = json.loads((folder / KEPT / f"{job.key}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     match facts:
-        case {"code": 0, "report": {"cores": [{"core": job.core, "passed": True}]} as report}:
+        case {"code": 0, "report": dict() as report} if job.holds(report):
             return Found(0, report)
     return None
 
 
-def keep_found(folder: Path, job: Job, found: Found) -> None:
+def keep_found(folder: Path, job: Task, found: Found) -> None:
     """Write down what a job found, whole or not at all."""
     path = folder / KEPT / f"{job.key}.json"
-    facts = {"bundle": job.bundle, "core": job.core, **dataclasses.asdict(found)}
+    facts = {"words": job.command, **dataclasses.asdict(found)}
     part = path.with_suffix(f".{os.getpid()}")
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         part.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
@@ -176,20 +241,16 @@ def keep_found(folder: Path, job: Job, found: Found) -> None:
         ) from error
 
 
-def _started(job: Job) -> subprocess.Popen[str]:
-    words = ["verify", job.bundle, "--core", job.core, "--json", *job.words]
+def _started(job: Task) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bitexport", *words], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+        [sys.executable, "-m", "bitexport", *job.command], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0, cwd=job.folder,
     )  # fmt: skip
 
 
-def _ended(process: subprocess.Popen[str]) -> Found:
+def _ended(job: Task, process: subprocess.Popen[str]) -> Found:
     out, err = process.communicate()
-    try:
-        report = json.loads(out) if out else {}
-    except ValueError:
-        report = {}
+    report = job.read(out) if out else {}
     said = err.rpartition("error: ")[2].strip() or f"it ended with status {process.returncode}"
     code = process.returncode if report or process.returncode else 1
     return Found(code, report, said if code else "")

@@ -55,8 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--bitexport-on", dest="bitexport_on", metavar="DEVICE",
-        help="on a device that has the --bitexport-core, ssh:pi@board or adb:SERIAL, instead of an "
-        "emulator",
+        help="on a device that has the --bitexport-core, ssh:pi@board, adb:SERIAL or serial:PORT, "
+        "instead of an emulator",
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--bitexport-on needs one --bitexport-core: that of the device")
     # Workers of xdist take over the options, but may stand elsewhere.
     config.option.bitexport_bundles = [str(config.invocation_params.dir / path) for path in given]
-    config.stash[CASES] = _cases(config.option.bitexport_bundles, cores) if given else []
+    config.stash[CASES] = _cases(config.option, cores) if given else []
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -175,18 +175,25 @@ def bitexport_device(_bitexport_opened: Device) -> Device:
     return _bitexport_opened.again()
 
 
-def _cases(given: list[str], cores: list[str]) -> list[Case]:
-    """Return every bundle with each of its cores that was asked for."""
+def _cases(option: Any, cores: list[str]) -> list[Case]:
+    """Return every bundle with each of its cores that was asked for.
+
+    A device without operating system may have a core that nobody emulates: it is named as the
+    target.
+    """
     from bitexport.emit.manifest import open_bundle
     from bitexport.errors import BitexportError
     from bitexport.targets import find_target
 
     cases, known = [], []
     try:
-        for path in (Path(each).resolve() for each in given):
-            own = find_target(open_bundle(path).target_name).cores
+        for path in (Path(each).resolve() for each in option.bitexport_bundles):
+            target = find_target(open_bundle(path).target_name)
+            own = [*target.cores]
+            if option.bitexport_on and target.os == "none":
+                own.append(target.name)
             cases += [Case(path, core) for core in own if core in cores or not cores]
-            known += list(own)
+            known += own
     except BitexportError as error:
         raise pytest.UsageError(_sentence(error)) from error
     for core in cores:

@@ -39,8 +39,13 @@ EXTRAS = "extras"
 RUNNER = "runner.c"
 MACHINE_FILES = {
     "linux": ("runner_posix.c",),
-    "none": ("runner_semihosting.c", "start_cortex_m.c", "blob.S"),
+    "none": ("runner_semihosting.c", "runner_bare.c", "start_cortex_m.c", "blob.S"),
 }
+SERIAL_FILES = (
+    "talk_serial.c", "runner_serial.c", "uart_cmsdk.c", "runner_bare.c", "start_cortex_m.c",
+    "blob.S",
+)  # fmt: skip
+"""Beside runner.c, of a program that stays on a board and is asked over a serial line."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,19 +156,20 @@ def find_library(target: Target, bundle: Path) -> Library:
 
 def build_runner(
     target: Target, library: Library, bundle: Path, output: Path, *, main: str = RUNNER,
-    shared: bool = False,
+    shared: bool = False, machine_files: Sequence[str] | None = None,
 ) -> Path:  # fmt: skip
     """Link a program of targets/runtime/runner against a library; return the program `output`.
 
     Where there is an operating system the runner reads `bundle/model.bitx`; where there is none
     the file is part of the program.  With `shared` it loads the shared library where that lies.
+    `machine_files` are those between the program and the machine, where they are not the usual.
     """
     flags = load_flags()
     blob = (bundle / "model.bitx").resolve()
     command = [
         *(target.compiler, *flags.always, *target.flags, *flags.warnings, *_threads(target)),
         *(f"-I{folder}" for folder in _runner_includes(bundle)),
-        *(main, *MACHINE_FILES[target.os]),
+        *(main, *(machine_files or MACHINE_FILES[target.os])),
     ]
     if target.os == "none":
         script = targets_root() / target.name / f"{target.name}.ld"

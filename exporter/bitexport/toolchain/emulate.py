@@ -63,6 +63,10 @@ def command_line(
 ) -> list[str]:
     """Fill in the target's runner: its words, with core, program and arguments in their places."""
     target.expected_isas(core)
+    if core not in target.cores:
+        raise TargetError(
+            f"no emulator has a `{core}`", hint=f"emulated are {', '.join(target.cores)}"
+        )
     if not target.runner:
         raise TargetError(f"target `{target.name}` names no runner", hint="add one to target.toml")
     words: list[str] = []

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bitexport.errors import RunError, ToolchainError
-from bitexport.targets import Runner, Target, find_runner
+from bitexport.targets import LineRunner, Runner, Target, find_runner
 from bitexport.toolchain.emulate import TIMEOUT_SECONDS, run_command
 from bitexport.toolchain.programs import find_command, first_lines
+from bitexport.toolchain.serial_line import Board, open_board
 
 ERRAND_SECONDS = 60.0
 SLOWEST_LINK = 1e5  # bytes a second
@@ -58,14 +59,21 @@ class Remote:
 
 
 @contextmanager
-def connect(where: str) -> Iterator[Remote]:
-    """Make a folder on a device, `ssh:pi@board` or `adb:SERIAL`, and remove it at the end."""
+def connect(where: str) -> Iterator[Remote | Board]:
+    """Make a folder on a device, `ssh:pi@board` or `adb:SERIAL`, and remove it at the end.
+
+    `serial:/dev/ttyACM0` has no folders; its program is in flash.
+    """
     name, _, device = where.partition(":")
     runner = find_runner(name)
     if not device or device.startswith("-"):
         raise ToolchainError(
             f"`{where}` names no device", hint=f"write `{name}:DEVICE`: {runner.summary}"
         )
+    if isinstance(runner, LineRunner):
+        with open_board(runner, where, device) as board:
+            yield board
+        return
     doing = f"making a folder on {where}"
     said = _errand(runner.make, ERRAND_SECONDS, doing, runner, device=device)
     folder = (said.split() or [""])[-1]

@@ -13,11 +13,12 @@ from typing import Protocol
 from bitexport.emit.manifest import DATA, Bundle
 from bitexport.emit.text_rules import REBUILD
 from bitexport.errors import MismatchError, RunError, TargetError
-from bitexport.targets import Target, load_isas
-from bitexport.toolchain.compile import build_runner, find_library
+from bitexport.targets import LineRunner, Target, find_runner, load_isas
+from bitexport.toolchain.compile import RUNNER, build_runner, find_library
 from bitexport.toolchain.emulate import TIMEOUT_SECONDS
 from bitexport.toolchain.emulate import run as run_program
 from bitexport.toolchain.remote import Remote, connect
+from bitexport.toolchain.serial_line import Board
 from bitexport.verify.expected import Expected
 from bitexport.verify.match import Difference, first_difference
 from bitexport.verify.observed import Observed, damaged_text, parse
@@ -105,22 +106,21 @@ class Machine:
     shared_program: Path | None = None
     timeout: float = TIMEOUT_SECONDS
     """Seconds after which a run is taken to hang."""
-    remote: Remote | None = None
+    remote: Remote | Board | None = None
     """The device to run on, instead of an emulated core."""
 
     @property
     def programs(self) -> dict[str, Path]:
-        """The runner linked against each library that the bundle ships."""
+        """The runner linked against each library that the bundle ships, or what a board has."""
+        if isinstance(self.remote, Board):
+            return {"program in flash": self.program}
         shared = {"shared library": self.shared_program} if self.shared_program else {}
         return {"static library": self.program, **shared}
 
     def start(self, core: str, arguments: Sequence[str], program: Path | None = None) -> Observed:
         """Run once and read what was printed."""
-        words = list(arguments)
-        if self.target.os == "linux":
-            words.insert(0, self.remote.send(self.model) if self.remote else str(self.model))
         try:
-            return parse(self._run(core, words, program or self.program))
+            return parse(self.run(core, arguments, program=program))
         except RunError as error:
             if f"\nstatus {ARENA_TOO_SMALL} " in error.completed.stdout:
                 raise TargetError(
@@ -133,9 +133,27 @@ class Machine:
                 raise  # it refused to start, and the error says why
             return parse(error.completed.stdout, str(error).partition("\n")[0])
 
-    def _run(self, core: str, words: Sequence[str], program: Path) -> str:
+    def run(
+        self, core: str, arguments: Sequence[str], *, program: Path | None = None,
+        read: bytes | None = None,
+    ) -> str:  # fmt: skip
+        """Run once and return what was printed; `read` is a file that it reads (--input)."""
+        program = program or self.program
+        if isinstance(self.remote, Board):
+            words = [*arguments, *(["--input", "-"] if read is not None else [])]
+            return self.remote.run(
+                self.target, core, program, words, self.timeout, read or b""
+            ).stdout
+        find = self.remote.send if self.remote else str
         run = self.remote.run if self.remote else run_program
-        return run(self.target, core, program, words, self.timeout).stdout
+        words = [find(self.model)] if self.target.os == "linux" else []
+        with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
+            words += arguments
+            if read is not None:
+                file = Path(folder) / "input.bin"
+                file.write_bytes(read)
+                words += ["--input", find(file)]
+            return run(self.target, core, program, words, self.timeout).stdout
 
 
 @contextmanager
@@ -143,25 +161,42 @@ def machine(bundle: Bundle, target: Target, on: str | None = None) -> Iterator[M
     """Link the runner against the very library that the bundle ships.
 
     `on` is a device, as `connect` reads it; its system may have no loader for the shared library,
-    so that it runs the static one.
+    so that it runs the static one.  A board runs what is in its flash.
     """
-    if on and target.os != "linux":
-        raise TargetError(
-            f"{on}: target `{target.name}` has no operating system to start programs",
-            hint="verify it on its emulated board: leave out --on",
-        )
+    if on:
+        _refuse_device(target, on)
     library = find_library(target, bundle.path)
+    data = bundle.data.resolve()
+    patience = TIMEOUT_SECONDS + data.stat().st_size / EMULATED_BYTES_PER_SECOND
     with ExitStack() as stack:
+        if on and target.os == "none":
+            board = stack.enter_context(connect(on))
+            assert isinstance(board, Board)
+            board.require_model(bundle.manifest["files"][DATA], bundle.path)
+            yield Machine(target, Path(RUNNER), data, timeout=patience, remote=board)
+            return
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bitexport-"))
         program = build_runner(target, library, bundle.path, Path(folder) / "runner")
         shared = None
         if library.shared and on is None:
             output = Path(folder) / "runner-shared"
             shared = build_runner(target, library, bundle.path, output, shared=True)
-        data = bundle.data.resolve()
-        patience = TIMEOUT_SECONDS + data.stat().st_size / EMULATED_BYTES_PER_SECOND
         remote = stack.enter_context(connect(on)) if on else None
         yield Machine(target, program, data, shared, patience, remote)
+
+
+def _refuse_device(target: Target, on: str) -> None:
+    """Refuse a device that is reached as no board of the target is."""
+    is_line = isinstance(find_runner(on.partition(":")[0]), LineRunner)
+    if is_line == (target.os == "none"):
+        return
+    raise TargetError(
+        f"{on}: target `{target.name}` has "
+        + ("an operating system" if is_line else "no operating system to start programs"),
+        hint="reach it as ssh:USER@BOARD or adb:SERIAL"
+        if is_line
+        else "reach it as serial:PORT, or verify it on its emulated board: leave out --on",
+    )
 
 
 def ways(target: Target, core: str, prompt: int) -> list[Way]:

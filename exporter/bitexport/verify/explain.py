@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import BundleError, MismatchError, RunError, TargetError
+from bitexport.errors import BundleError, MismatchError, RunError, TargetError, ToolchainError
 from bitexport.verify.cores import Failure, Machine, Way
 from bitexport.verify.expected import Expected, compute_expected, rows_at
 from bitexport_ref.evaluator import ReferenceModel
@@ -52,6 +52,8 @@ class Explanation:
     """The file to replay it from; None when it could not be written, and then why."""
     unwritten: str | None = None
     traced: bool = True
+    device: str | None = None
+    """The real one that it ran on, as --on has it."""
 
     def __str__(self) -> str:
         """Return it as a few lines."""
@@ -59,6 +61,7 @@ class Explanation:
             last = f"there is no file to replay it from: {self.unwritten}"
         else:
             words = ["bitexport", "verify", self.bundle, "--replay", self.replay]
+            words += ["--on", self.device] if self.device else []
             last = f"replay with: {shlex.join(words)}"
         fused_only = "  op by op it agrees: look at fusions, kept rows and slots\n"
         return (
@@ -89,7 +92,7 @@ def explain(
     try:
         row = None if place.returned else place.output
         observed = device.start(core, _dump_arguments(way, expected, row, place.position))
-    except (RunError, MismatchError, TargetError) as error:
+    except (RunError, MismatchError, TargetError, ToolchainError) as error:
         return f"a second run failed: {error}"
     if observed.dumped is None or len(observed.dumped) != want.nbytes:
         why = f": {observed.stopped}" if observed.stopped else ""
@@ -112,6 +115,7 @@ def explain(
     found = compare_rows(
         want, have, core=core, way=way, position=place.position, op_output=place.output,
         name=name, op_type=op_type, bundle=str(bundle), replay=None,
+        device=_name_of(device),
     )  # fmt: skip
     try:
         path = _write_case(folder, core, case)
@@ -156,6 +160,7 @@ def replay(
     return compare_rows(
         want, have, core=core, way=way, position=position, op_output=output, name=name,
         op_type=op_type, bundle=str(bundle.path.absolute()), replay=str(path.absolute()),
+        device=_name_of(device),
     )  # fmt: skip
 
 
@@ -179,7 +184,8 @@ class Case:
         """Refuse a case that this bundle cannot run, and name the field."""
         target, facts = device.target, bundle.manifest["model"]
         context, vocabulary = int(facts["context"]), int(facts["vocabulary"])
-        isas = target.cores.get(self.core, ())
+        isas = target.isas if device.remote else target.cores.get(self.core, ())
+        known = [*target.cores, *([target.name] if target.os == "none" and device.remote else [])]
         positions = len(self.prompt) + len(self.generated) - 1
         first = len(self.prompt) - 1 if self.returned else 0
         last_output = len(plan) - 1
@@ -187,7 +193,7 @@ class Case:
         out = {field: [t for t in ids if not 0 <= t < vocabulary] for field, ids in tokens}
         wrong = {
             "target": self.target != target.name and f"the bundle is for `{target.name}`",
-            "core": self.core not in target.cores and f"the target has {', '.join(target.cores)}",
+            "core": self.core not in known and f"the target has {', '.join(known)}",
             "chunk": not 1 <= self.way.chunk <= context and f"it is 1 to {context}",
             "threads": not 1 <= self.way.threads <= (MOST_THREADS if target.threads else 1)
             and f"target `{target.name}` has {'no' if not target.threads else 'fewer'} threads",
@@ -273,7 +279,7 @@ def _read_case(path: Path) -> Case:
 
 def compare_rows(
     want: NDArray[Any], have: NDArray[Any], *, core: str, way: Way, position: int, op_output: int,
-    name: str, op_type: str, bundle: str, replay: str | None,
+    name: str, op_type: str, bundle: str, replay: str | None, device: str | None = None,
 ) -> Explanation:  # fmt: skip
     """Describe the first element whose bits differ."""
     unsigned = np.dtype(f"<u{want.dtype.itemsize}")
@@ -287,8 +293,12 @@ def compare_rows(
         differing=int(places.size), columns=int(want.size), index=index,
         expected=str(want[index]), observed=str(have[index]),
         expected_hex=f"0x{int(a[index]):0{digits}x}", observed_hex=f"0x{int(b[index]):0{digits}x}",
-        ulp=_ulp(want[index], have[index]), bundle=bundle, replay=replay,
+        ulp=_ulp(want[index], have[index]), bundle=bundle, replay=replay, device=device,
     )  # fmt: skip
+
+
+def _name_of(device: Machine) -> str | None:
+    return None if device.remote is None else str(device.remote)
 
 
 def inputs_of(model: ReferenceModel, output: str) -> tuple[str, ...]:

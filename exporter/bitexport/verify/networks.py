@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 
 from bitexport.errors import BundleError, MismatchError, RunError
 from bitexport.targets import Target
-from bitexport.toolchain.emulate import run as run_program
 from bitexport.verify.cores import (
     CoreResult,
     Machine,
@@ -97,19 +94,13 @@ def run_network(
     chunk: int,
 ) -> ObservedNetwork:
     """Run samples in calls of `chunk`, and read what was printed."""
-    with tempfile.TemporaryDirectory(prefix="bitexport-") as folder:
-        data = Path(folder) / "inputs.bin"
-        data.write_bytes(b"".join(input_bytes(expected_inputs, chunk)))
-        arguments = ["--network", str(chunk), "--input", str(data), *words]
-        if device.target.os == "linux":
-            arguments = [str(device.model), *arguments]
-        try:
-            done = run_program(device.target, core, device.program, arguments, device.timeout)
-            return parse_network(done.stdout)
-        except RunError as error:
-            if "\nisa used " not in error.completed.stdout:
-                raise
-            return parse_network(error.completed.stdout, str(error).partition("\n")[0])
+    data = b"".join(input_bytes(expected_inputs, chunk))
+    try:
+        return parse_network(device.run(core, ["--network", str(chunk), *words], read=data))
+    except RunError as error:
+        if "\nisa used " not in error.completed.stdout:
+            raise
+        return parse_network(error.completed.stdout, str(error).partition("\n")[0])
 
 
 def input_bytes(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:

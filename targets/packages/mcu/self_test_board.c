@@ -2,7 +2,7 @@
  * the plan (memory.cmake).  The machine is that of runner_semihosting.c; on yours, replace this
  * file and keep what runner_run() does.
  */
-#include "runner_semihosting.h"
+#include "runner_bare.h"
 
 extern const uint8_t bitx_model_start[], bitx_model_end[];
 extern uint32_t runner_stack_top[], runner_bss_end[];

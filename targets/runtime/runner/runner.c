@@ -6,6 +6,7 @@
 #include "runner.h"
 
 #include "bitexport_network.h"
+#include "bitexport_text.h"
 #include "records.h"
 #include "sha256.h"
 

@@ -1,6 +1,7 @@
 /* runner.h - what the runner needs of the machine it runs on.
  *
- * runner.c is the same everywhere; runner_posix.c or runner_semihosting.c is linked beside it.
+ * runner.c is the same everywhere; beside it runner_posix.c, runner_semihosting.c or
+ * runner_serial.c is linked.
  */
 #ifndef BITX_RUNNER_H
 #define BITX_RUNNER_H

@@ -1,10 +1,9 @@
 /* runner_semihosting.c - the runner on a bare Arm core that a debugger or QEMU serves.
  *
  * The debugger writes to its standard output, hands over the command line and ends the run: "Arm
- * semihosting", version 2.  The model is linked in (blob.S); memory is what the linker script
- * leaves.  There is no C library, so the four functions that compilers call are here.
+ * semihosting", version 2.
  */
-#include "runner_semihosting.h"
+#include "runner_bare.h"
 
 enum {
     SYS_OPEN = 0x01,
@@ -15,16 +14,7 @@ enum {
     SYS_GET_CMDLINE = 0x15,
     SYS_EXIT_EXTENDED = 0x20
 };
-enum {
-    OPEN_READ = 1,
-    OPEN_WRITE = 4,
-    OPEN_WRITE_BYTES = 5,
-    APPLICATION_EXIT = 0x20026,
-    MOST_WORDS = 64
-};
-
-extern const uint8_t runner_blob_start[], runner_blob_end[];
-extern uint8_t runner_memory_start[], runner_memory_end[];
+enum { OPEN_READ = 1, OPEN_WRITE = 4, OPEN_WRITE_BYTES = 5, APPLICATION_EXIT = 0x20026 };
 
 static uintptr_t ask_debugger(uintptr_t operation, const uintptr_t *block)
 {
@@ -63,13 +53,6 @@ void runner_exit(int code)
         ask_debugger(SYS_EXIT_EXTENDED, (const uintptr_t[]){APPLICATION_EXIT, (uintptr_t)code});
 }
 
-const void *runner_blob(const char *path, size_t *bytes)
-{
-    (void)path;
-    *bytes = (size_t)(runner_blob_end - runner_blob_start);
-    return runner_blob_start;
-}
-
 const void *runner_read(const char *path, size_t *bytes)
 {
     const uintptr_t file = open_file(path, OPEN_READ);
@@ -96,87 +79,13 @@ int runner_save(const char *path, const void *bytes, size_t count)
     return ask_debugger(SYS_CLOSE, &file) == 0 && written;
 }
 
-void *runner_allocate(size_t bytes)
-{
-    static uint8_t *next = runner_memory_start; /* aligned to 64 by the linker script */
-    uint8_t *const block = next;
-
-    if (bytes > (size_t)(runner_memory_end - next)) return NULL;
-    next += bytes;
-    next += -(uintptr_t)next & 63u;
-    return block;
-}
-
-bitx_parallel_for runner_threads(uint32_t threads, void **context)
-{
-    (void)threads;
-    *context = NULL;
-    return NULL;
-}
-
-/* Cuts the command line at its spaces.  What comes before the first option is the program's name,
- * or two: QEMU's and the caller's. */
+/* The program's name may be two words: QEMU's and the caller's. */
 void runner_main(void)
 {
     static char line[16384];
-    static char *words[MOST_WORDS];
-    int count = 0;
+    static char *words[RUNNER_MOST_WORDS];
 
     if (ask_debugger(SYS_GET_CMDLINE, (const uintptr_t[]){(uintptr_t)line, sizeof line}) != 0)
         line[0] = '\0';
-    for (char *at = line; *at;) {
-        while (*at == ' ')
-            *at++ = '\0';
-        if (*at && (count > 0 || *at == '-') && count < MOST_WORDS) words[count++] = at;
-        while (*at && *at != ' ')
-            at++;
-    }
-    runner_exit(runner_run(count, words));
-}
-
-/* ---- What compilers call ------------------------------------------------------------------- */
-
-static void copy_upwards(uint8_t *to, const uint8_t *from, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        to[i] = from[i];
-        ONE_BY_ONE;
-    }
-}
-
-void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
-{
-    copy_upwards(to, from, bytes);
-    return to;
-}
-
-void *memmove(void *to, const void *from, size_t bytes)
-{
-    if ((uintptr_t)to <= (uintptr_t)from) {
-        copy_upwards(to, from, bytes);
-        return to;
-    }
-    for (size_t i = bytes; i-- > 0;) {
-        ((uint8_t *)to)[i] = ((const uint8_t *)from)[i];
-        ONE_BY_ONE;
-    }
-    return to;
-}
-
-void *memset(void *to, int value, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        ((uint8_t *)to)[i] = (uint8_t)value;
-        ONE_BY_ONE;
-    }
-    return to;
-}
-
-int memcmp(const void *a, const void *b, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        const int difference = ((const uint8_t *)a)[i] - ((const uint8_t *)b)[i];
-        if (difference != 0) return difference;
-    }
-    return 0;
+    runner_exit(runner_run(runner_cut(line, words), words));
 }

@@ -1,5 +1,5 @@
 /* start_cortex_m.c - from reset to runner_main() on an Arm Cortex-M. */
-#include "runner_semihosting.h"
+#include "runner_bare.h"
 
 extern uint32_t runner_stack_top[];
 extern const uint32_t runner_data_source[];

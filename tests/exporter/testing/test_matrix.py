@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -16,11 +17,21 @@ import pytest
 from click.testing import CliRunner, Result
 from distributed import LocalCluster
 from tests.exporter.testing.broken_library import make_it_subtract
+from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
 from bitexport.testing import matrix
-from bitexport.testing.matrix import KEPT, find_jobs, run_here, run_job
+from bitexport.testing.matrix import (
+    KEPT,
+    Found,
+    find_jobs,
+    keep_found,
+    load_found,
+    run_here,
+    run_job,
+)
+from bitexport.testing.matrix_file import read_matrix
 
 WORDS = ("--ids", "1,5,9", "-n", "2")
 
@@ -166,3 +177,127 @@ def test_a_folder_without_bundles_is_refused(tmp_path: Path, host_bundle: Bundle
     alone = CliRunner().invoke(main, ["verify", str(host_bundle.path), "--jobs", "2"])
     assert alone.exit_code == 64
     assert "--jobs is for --all" in alone.stderr
+
+
+MATRIX = """
+[checkpoints]
+tiny = "{tiny}"
+digits = "{digits}"
+
+[options]
+default = []
+int8 = ["--kv-cache", "int8"]
+
+[targets]
+host = []
+
+[[leave-out]]
+checkpoint = "tiny"
+options = "default"
+
+[[leave-out]]
+checkpoint = "digits"
+options = "int8"
+"""
+
+
+@pytest.fixture(scope="module")
+def nightly(tiny: Checkpoint, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a matrix of a language model and of a network, which are not built yet."""
+    folder = tmp_path_factory.mktemp("matrix")
+    digits = repository / "samples/digits/digits.onnx"
+    text = MATRIX.format(tiny=tiny.path, digits=digits)
+    (folder / "nightly.toml").write_text(text, encoding="utf-8")
+    return folder / "nightly.toml"
+
+
+def test_a_matrix_is_built_and_run_and_neither_is_done_again(nightly: Path, cluster: str) -> None:
+    first = verify(nightly, "--dask", cluster)
+    assert first.exit_code == 0, first.output
+    network, model = sorted(first.stdout.splitlines())
+    name, told = "digits/default/host native", r" equal  \d+ op outputs, {}, \d+ runs, arena \d+ by"
+    assert re.match(name + told.format(r"\d+ samples"), network)
+    assert re.match("tiny/int8/host native {5}" + told.format("2 tokens"), model)
+    assert "2 jobs, 0 built before, the others on dask cluster" in first.stderr
+    again = verify(nightly)
+    assert again.stdout == first.stdout
+    assert "2 jobs, 2 built before" in again.stderr
+    assert "2 jobs, 2 found equal before" in again.stderr
+    folder = nightly.with_suffix("")
+    shutil.rmtree(folder / KEPT)  # of jobs; a folder of bundles is a matrix of its own
+    below = verify(folder, "--jobs", "1")
+    assert sorted(line.split()[1:] for line in below.stdout.splitlines()) == [
+        line.split()[1:] for line in (network, model)
+    ]
+
+
+def test_what_is_built_of_other_files_or_is_gone_is_built_again(
+    tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Path(shutil.copytree(tiny.path, tmp_path / "tiny"))
+    text = '[checkpoints]\ntiny = "tiny"\n[targets]\narm64 = ["cortex-a53"]\n'
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    folder, (build,) = read_matrix(tmp_path / "m.toml")
+    assert build.cores == ("cortex-a53",)
+    assert Path(build.bundle) == folder / "tiny/arm64" == tmp_path / "m/tiny/arm64"
+    Path(build.bundle).mkdir(parents=True)
+    (Path(build.bundle) / "manifest.json").write_text("{}", encoding="utf-8")
+    keep_found(folder, build, Found(0, build.read("")))
+    assert load_found(folder, build)
+    (Path(build.bundle) / "manifest.json").write_text("{ }", encoding="utf-8")
+    assert load_found(folder, build) is None
+    shutil.rmtree(build.bundle)
+    assert load_found(folder, build) is None
+    assert build.refusal() is None
+    with (checkpoint / "config.json").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    _, (other,) = read_matrix(tmp_path / "m.toml")
+    assert other.key != build.key
+    assert run_job(build).said == f"{checkpoint}: is another on this worker"
+    shutil.rmtree(checkpoint)
+    assert "is another on this worker" in str(build.refusal())
+
+
+def test_what_cannot_be_built_fails_on_each_of_its_cores_and_the_others_run(
+    repository: Path, tmp_path: Path
+) -> None:
+    text = f'[checkpoints]\nnone = "{tmp_path}"\n[targets]\narm64 = []\nhost = []\n'
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    said = verify(tmp_path / "m.toml", "--json", "--core", "cortex-a53", "--core", "cortex-a76")
+    assert said.exit_code == 1, said.output
+    rows = json.loads(said.stdout)
+    assert [(row["bundle"], row["core"], row["code"]) for row in rows] == [
+        ("none/arm64", "cortex-a53", 3), ("none/arm64", "cortex-a76", 3),
+    ]  # fmt: skip
+    assert rows[0]["said"].startswith(f"not built: {tmp_path}: ")
+    assert not (tmp_path / "m/none").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[", "m.toml: "),
+        ("", "`checkpoints` is missing"),
+        ('model = "x"', "unknown key `model`"),
+        ("[checkpoints]\na = 1\n[targets]\nhost = []", "`checkpoints` is missing, or not what"),
+        ('[checkpoints]\n"../a" = "x"\n[targets]\nhost = []', "`../a` names no folder"),
+        ('[checkpoints]\na = "x"\n[targets]\nhost = []', "x` is not there"),
+        ('[checkpoints]\na = "."\n[targets]\nhosts = []', "there is no target `hosts`"),
+        ('[checkpoints]\na = "."\n[targets]\nhost = ["z80"]', "target `host` has no core `z80`"),
+        ('[checkpoints]\na = "."\n[options]\no = ["-o", "x"]\n[targets]\nhost = []', "`-o` is no"),
+        ('[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\nb = "a"', "`leave-out` is"),
+        (
+            '[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\ntarget = "host"',
+            "everything",
+        ),
+    ],
+)
+def test_a_matrix_that_makes_no_sense_is_refused_by_its_key(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    said = verify(tmp_path / "m.toml")
+    assert said.exit_code in (1, 2, 3)
+    assert says in said.stderr
+    assert "hint: " in said.stderr
+    assert not (tmp_path / "m").exists()

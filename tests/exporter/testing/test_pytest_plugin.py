@@ -10,15 +10,13 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.exporter.testing.broken_library import make_it_subtract
-from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.emit.manifest import Bundle
-from bitexport.models.parts.options import Options
-from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.runtime.library import ALL
 from bitexport.runtime.transcript import Transcript, arithmetic_of
 from bitexport.targets import find_target
@@ -36,10 +34,9 @@ GREEDY = {
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(bundle_for: Callable[[str], Bundle]) -> Bundle:
     """Return a bundle for arm64; only to be read."""
-    folder = tmp_path_factory.mktemp("plugin") / "tiny"
-    return build_bundle(tiny.path, find_target("arm64"), Options(), folder, Wanted(self_test=False))
+    return bundle_for("arm64")
 
 
 @pytest.fixture(scope="module")
@@ -157,10 +154,10 @@ def test_each_core_of_each_bundle_is_a_test(
     )
     given = (f"--bitexport={bundle.path}", f"--bitexport={subtracting}")
     said = tests.run("--collect-only", "-q", *given).stdout.str()
-    every = [f"{b}-{c}" for b in ("tiny", "subtracting") for c in find_target("arm64").cores]
+    every = [f"{b}-{c}" for b in ("out", "subtracting") for c in find_target("arm64").cores]
     assert re.findall(r"^test_it\.py::test_device\[(.*)\]$", said, re.MULTILINE) == every
     found = re.findall(r"^test_it\.py::test_bundle\[(.*)\]$", said, re.MULTILINE)
-    assert found == ["tiny", "subtracting"]
+    assert found == ["out", "subtracting"]
     assert "test_it.py::test_other\n" in said
 
 
@@ -204,6 +201,7 @@ def test_digests(bitexport_device):
     assert digests == {digests}
     bitexport_device.check(PROMPT, 4, chunk=2, threads=2)
     bitexport_device.check(PROMPT, 4, fused=True)
+    bitexport_device.self_test()
 
 def test_refusals(bitexport_device):
     for prompt, count, why in [([], 1, "0 prompt tokens"), ([9999], 1, "token 9999 is outside"),
@@ -296,6 +294,9 @@ def test_bits(bitexport_device):
 
 @pytest.mark.bitexport_golden("golden/four.json")
 def test_golden(bitexport_device): pass
+
+def test_self_test(bitexport_device):
+    bitexport_device.self_test()
 """
 
 
@@ -305,9 +306,10 @@ def test_a_broken_library_is_told_by_its_first_differing_op(
     tests.pytester.makepyfile(test_it=BROKEN.replace("{prompt}", repr(PROMPT)))
     (tests.pytester.mkdir("golden") / "four.json").write_text(golden.to_json(), encoding="utf-8")
     result = tests.run(f"--bitexport={subtracting}", "--bitexport-core", "cortex-a53")
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=3)
     output = next(at for at, (_, op) in enumerate(expected.outputs) if op == "Add")
-    where = f"position 0, op output {output}, Add `{expected.outputs[output][0]}`"
+    op = f"op output {output}, Add `{expected.outputs[output][0]}`"
+    where = f"position 0, {op}"
     result.stdout.fnmatch_lines(
         [
             f"test_it.py:4: first difference on cortex-a53 (*): {where}",
@@ -317,6 +319,8 @@ def test_a_broken_library_is_told_by_its_first_differing_op(
             f"  replay with: bitexport verify {subtracting} --replay */mismatch-cortex-a53.npz",
             "test_it.py:6: *four.json: token 0 of the answer is *",
             f"first difference on cortex-a53 (*): {where}",
+            f"test_it.py:10: cortex-a53: the self-test in the file failed: the chain of {op}, "
+            "differs",
         ]
     )
     replay = re.search(r"--replay (\S+\.npz)", result.stdout.str())

@@ -7,6 +7,7 @@ SEND.  Commands run here, with the phone's folder in place of /data/local/tmp.
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 SERIAL, FOLDER = "fake0001", "/data/local/tmp"
 VERSION = 41  # of adb 29 and newer: a client ends a server of another
+PACKET = 16384  # a phone sends no larger ones
 STDOUT, STDERR, EXIT = 1, 2, 3
 
 
@@ -60,8 +62,11 @@ class Request(socketserver.StreamRequestHandler):
         )  # fmt: skip
         out = done.stdout.replace(here.encode(), FOLDER.encode())
         for kind, data in ((STDOUT, out), (STDERR, done.stderr), (EXIT, bytes([done.returncode]))):
-            if data:
-                self.wfile.write(struct.pack("<BI", kind, len(data)) + data)
+            for start in range(0, len(data), PACKET):
+                part = data[start : start + PACKET]
+                self.wfile.write(struct.pack("<BI", kind, len(part)) + part)
+        self.connection.shutdown(socket.SHUT_WR)
+        self.rfile.read()  # what is unread at the end would take the answer along
 
     def _sync(self) -> None:
         while (head := self.rfile.read(8)) and head[:4] != b"QUIT":

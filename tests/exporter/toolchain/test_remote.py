@@ -9,27 +9,33 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.exporter.testing.broken_library import vouch_for
 from tests.exporter.toolchain.fake_adb import SERIAL, adb_server
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import RunError, TargetError, ToolchainError
+from bitexport.models.parts.options import Options
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.targets import find_runner, find_target
 from bitexport.toolchain.programs import find_command
 from bitexport.toolchain.remote import connect
 
+BundleFor = Callable[[str], Bundle]
+
 HOST = find_target("host")
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 SAYS = '#!/bin/sh\nprintf "%s|" "$@"\n[ "$1" != fail ] || { echo broken >&2; exit 7; }\n'
 SSHD = """
 Port {port}
 ListenAddress 127.0.0.1
 HostKey {folder}/host
-AuthorizedKeysFile {folder}/user.pub
+AuthorizedKeysFile {folder}/authorized
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
@@ -39,25 +45,45 @@ Subsystem sftp internal-sftp
 """
 CLIENT = """
 Host board
+    IdentityFile {folder}/user
+Host arm
+    IdentityFile {folder}/arm
+Host *
     HostName 127.0.0.1
     Port {port}
-    IdentityFile {folder}/user
     IdentitiesOnly yes
     UserKnownHostsFile {folder}/known
     StrictHostKeyChecking accept-new
+"""
+# What the key `arm` runs in the place of a command: programs that were sent are for an Arm core.
+ARM = """#!/bin/sh
+case "$SSH_ORIGINAL_COMMAND" in
+internal-sftp) exec {sftp} ;;
+/tmp/bitexport-*) exec sh -c "exec {qemu} -cpu cortex-a53 $SSH_ORIGINAL_COMMAND" ;;
+*) exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+esac
 """
 
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Start an sshd of our own; return a folder of `ssh` and `scp` that know it as `board`."""
+    """Start an sshd of our own; return a folder of `ssh` and `scp` that know it as `board`.
+
+    As `arm` it is a board with a Cortex-A53.
+    """
     folder = tmp_path_factory.mktemp("sshd")
     path = f"{os.environ['PATH']}:/usr/sbin"
     program = shutil.which("sshd", path=path)
     assert program, "sshd is not installed: apt-get install openssh-server"
-    for key in ("host", "user"):
+    for key in ("host", "user", "arm"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)]
         subprocess.run(words, check=True)
+    keys = [(folder / f"{key}.pub").read_text(encoding="utf-8") for key in ("user", "arm")]
+    allowed = f'{keys[0]}command="{folder}/as-arm" {keys[1]}'
+    (folder / "authorized").write_text(allowed, encoding="utf-8")
+    qemu = find_command("qemu-aarch64", "this test", ["qemu-user"])
+    (folder / "as-arm").write_text(ARM.format(sftp=SFTP_SERVER, qemu=qemu), encoding="utf-8")
+    (folder / "as-arm").chmod(0o755)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -148,10 +174,38 @@ def test_verify_runs_a_bundle_on_it_in_every_way(device: str, host_bundle: Bundl
     assert "self-test, static library" in there.stderr
 
 
+def test_a_board_of_another_processor_returns_the_bits_of_its_emulator(
+    sshd: Path, bundle_for: BundleFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{sshd}:{os.environ['PATH']}")
+    bundle = str(bundle_for("arm64").path)
+    words = ["verify", bundle, "--ids", "1,5,9", "-n", "2", "--core", "cortex-a53"]
+    there = CliRunner().invoke(main, [*words, "--on", "ssh:arm"])
+    assert there.exit_code == 0, there.output
+    assert there.stdout == CliRunner().invoke(main, words).stdout
+    assert there.stdout.startswith("cortex-a53   equal  ")
+    other = CliRunner().invoke(main, [*words[:-1], "cortex-a76", "--on", "ssh:arm"])
+    assert other.exit_code == 4, other.output
+    assert "the target file expects scalar neon dotprod; available: scalar neon" in other.stderr
+
+
+def test_a_network_runs_on_it(
+    device: str, bundle_for: BundleFor, tmp_path: Path, repository: Path
+) -> None:
+    digits = repository / "samples/digits/digits.onnx"
+    network = build_bundle(digits, HOST, Options(), tmp_path / "net", Wanted(compile_library=False))
+    shutil.copytree(bundle_for("host").path / "lib", network.path / "lib")
+    vouch_for(network.path)
+    words = ["verify", str(network.path), "--core", "native"]
+    there = CliRunner().invoke(main, [*words, "--on", device])
+    assert there.exit_code == 0, there.output
+    assert there.stdout.split()[:2] == ["native", "equal"]
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "says"),
     [
-        ("serial", TargetError, "there is no runner `serial`"),
+        ("uucp", TargetError, "there is no runner `uucp`"),
         ("ssh:", ToolchainError, "`ssh:` names no device"),
         ("ssh:-oProxyCommand=x", ToolchainError, "`ssh:-oProxyCommand=x` names no device"),
         ("ssh:nowhere.invalid", ToolchainError, "making a folder on ssh:nowhere.invalid ended wit"),

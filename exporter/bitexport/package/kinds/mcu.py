@@ -13,7 +13,11 @@ from bitexport.paths import packages_root, runtime_root, targets_root
 from bitexport.targets import Target
 from bitexport.toolchain.compile import find_library, sources
 
-MACHINE = ("start_cortex_m.c", "runner_semihosting.c", "runner_semihosting.h", "runner.h")
+MACHINE = (
+    "start_cortex_m.c", "runner_bare.c", "runner_bare.h", "runner.h", "runner_semihosting.c",
+    "runner_serial.c", "runner_uart.h", "uart_cmsdk.c", "runner.c", "runner_print.h", "talk.c",
+    "talk_serial.c",
+)  # fmt: skip
 STACK_BYTES = 16384
 """Of a session that opens (12 KiB: the kernels are compared there) and runs; the self-test on the
 emulated board measures it."""
@@ -51,7 +55,10 @@ class Plan:
 
 
 def write(order: Order) -> None:
-    """Write runtime/, model/, machine/, zephyr/, the self-test as a program, and memory.cmake."""
+    """Write runtime/, model/, machine/, zephyr/, memory.cmake, and the two programs.
+
+    They are the self-test, and what `bitexport verify --on serial:PORT` talks to.
+    """
     target, bundle, folder = order.target, order.bundle, order.folder
     if target.os != "none":
         raise TargetError(

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from tests.exporter.toolchain.emulated_board import emulated_board
 
+from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BitexportError, TargetError
 from bitexport.package.kind import write_package
 from bitexport.package.kinds.mcu import STACK_BYTES
 from bitexport.paths import packages_root
+from bitexport.targets import find_target
 
 BundleFor = Callable[[str], Bundle]
 
@@ -57,7 +61,7 @@ def told(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_the_self_test_runs_on_the_emulated_board_as_planned(
+def test_both_programs_run_on_the_emulated_board_as_planned(
     name: str, bundle_for: BundleFor, output: Path, tmp_path: Path
 ) -> None:
     write_package("mcu", [bundle_for(name)], output)
@@ -77,6 +81,11 @@ def test_the_self_test_runs_on_the_emulated_board_as_planned(
     assert 0.99 * planned <= arena <= planned
     stack, planned = measured["stack"]
     assert STACK_BYTES / 2 < stack <= planned == STACK_BYTES
+    with emulated_board(find_target(name), there / "on_serial.elf") as port:
+        words = ["verify", str(bundle_for(name).path), "--on", f"serial:{port}", "--core", name]
+        said = CliRunner().invoke(main, [*words, "--ids", "1,5", "-n", "1", "--quick"])
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith(f"{name:12} equal  ")
 
 
 def test_cmake_refuses_a_part_that_is_too_small(bundle_for: BundleFor, output: Path) -> None:
