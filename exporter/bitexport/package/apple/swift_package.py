@@ -13,7 +13,7 @@ from pathlib import Path
 from bitexport.emit.manifest import Bundle
 from bitexport.package.amalgamation import CODE, HEADER, amalgamate_variants
 from bitexport.package.apple.platforms import apple_root, load_slices, load_variants
-from bitexport.package.apple.xcframework import write_xcframework
+from bitexport.package.apple.xcframework import find_zig, write_xcframework
 from bitexport.package.delivery import CHUNK_BYTES, Delivered, deliver_file, refuse_strangers
 from bitexport.package.kind import copy, licences, write_filled
 from bitexport.paths import runtime_root
@@ -21,6 +21,7 @@ from bitexport.progress import SILENT, Progress, size
 from bitexport.toolchain.compile import EXTRAS
 
 MODULE = "CBitexport"
+FRAMEWORK = f"{MODULE}.xcframework"
 CLANG_TARGET, SWIFT_TARGET, MODELS_TARGET = (
     f"Sources/{name}" for name in (MODULE, "Bitexport", "BitexportModels")
 )
@@ -37,6 +38,7 @@ def write_apple(bundles: Sequence[Bundle], folder: Path, progress: Progress = SI
     Bundles are of one model with one arithmetic; a device takes the file that its core runs best.
     """
     refuse_strangers(bundles)
+    zig = find_zig()
     models = [deliver_file(bundle, folder / MODELS_TARGET / "Models") for bundle in bundles]
     for model in models:
         if model.nbytes > MOST_BYTES:
@@ -57,8 +59,8 @@ def write_apple(bundles: Sequence[Bundle], folder: Path, progress: Progress = SI
     for name, path in papers.items():
         copy(path, folder / name)
     extra = {**papers, PRIVACY: apple_root() / PRIVACY}
-    checksum = write_xcframework(folder / CLANG_TARGET, extra, folder, MODULE, progress)
-    progress.say(f"{MODULE}.xcframework.zip: checksum {checksum}")
+    checksum = write_xcframework(zig, folder / CLANG_TARGET, extra, folder / FRAMEWORK, progress)
+    progress.say(f"{FRAMEWORK}.zip: checksum {checksum}")
     return checksum
 
 

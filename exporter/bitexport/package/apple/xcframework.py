@@ -31,26 +31,26 @@ THREADS = 2  # a compilation takes half a gigabyte
 
 
 def write_xcframework(
-    target: Path, extra: Mapping[str, Path], folder: Path, module: str,
-    progress: Progress = SILENT,
-) -> str:  # fmt: skip
-    """Write `<module>.xcframework` and its zip into a folder; return the zip's checksum.
+    zig: Path, target: Path, extra: Mapping[str, Path], output: Path, progress: Progress = SILENT
+) -> str:
+    """Write the folder `output`, `<module>.xcframework`, and its zip; return the zip's checksum.
 
     target: the C target; extra: files that go along, by name.  The same input and zig give the same
     bytes.
     """
-    root = folder / f"{module}.xcframework"
-    zig = find_zig()
+    slices = list(load_slices().values())
     with progress.stage("libraries"), ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda each: _build(zig, target, each, root / each.name), _slices()))
-    for each in _slices():
+        list(pool.map(lambda each: _build(zig, target, each, output / each.name), slices))
+    for each in slices:
         for header in sorted((target / "include").iterdir()):
-            copy(header, root / each.name / "Headers" / module / header.name)
+            # A folder of its own: Xcode puts the headers of all libraries of an app into one.
+            copy(header, output / each.name / "Headers" / output.stem / header.name)
     for name, path in extra.items():
-        copy(path, root / name)
-    (root / "Info.plist").write_bytes(_info(_slices()))
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    archive = folder / f"{root.name}.zip"
+        copy(path, output / name)
+    (output / "Info.plist").write_bytes(_info(slices))
+    files = sorted(path for path in output.rglob("*") if path.is_file())
+    archive = output.with_name(f"{output.name}.zip")
+    folder = output.parent
     write_zip(archive, {path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
     return hashlib.sha256(archive.read_bytes()).hexdigest()
 
@@ -64,10 +64,6 @@ def find_zig() -> Path:
             hint="pip install 'bitexport[apple]'",
         )
     return Path(found.submodule_search_locations[0])
-
-
-def _slices() -> list[Slice]:
-    return list(load_slices().values())
 
 
 def _build(zig: Path, target: Path, of: Slice, output: Path) -> None:
