@@ -38,13 +38,7 @@ SHARED = re.compile(
     r"|restrict|short|signed|static|struct|typedef|union|unsigned|void|volatile|NULL|\w*_MAX"
 )
 
-GNU = "#if defined(__GNUC__)\n{}\n#endif\n"
-SHOWN = (
-    GNU.format("#pragma GCC visibility push(default)")
-    + f'#include "{HEADER}"\n'
-    + GNU.format("#pragma GCC visibility pop")
-)
-HIDDEN = GNU.format("#pragma GCC visibility push(hidden)")
+GNU = "#if defined(__GNUC__)\n#pragma GCC visibility {}\n#endif\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +64,8 @@ def amalgamate_variants(
 ) -> dict[str, str]:
     """Return the same for several targets: each file under the conditions of those that have it."""
     header = "\n".join(_joined(root, sorted((root / "include").glob("*.h")), set()))
-    return {HEADER: SYSTEM.sub(_once(), header), CODE: _code(variants, root, macros)}
+    shown = "\n".join([GNU.format("push(default)"), header, GNU.format("pop")])
+    return {HEADER: SYSTEM.sub(_once(), shown), CODE: _code(variants, root, macros)}
 
 
 def _code(variants: Sequence[Variant], root: Path, macros: Sequence[str]) -> str:
@@ -95,9 +90,9 @@ def _code(variants: Sequence[Variant], root: Path, macros: Sequence[str]) -> str
             _head(variants),
             *(_macro(macro) for macro in macros),
             *(_have(variants, isas[name]) for name in order if name != "scalar"),
-            SHOWN,
+            f'#include "{HEADER}"\n',
             *(_include(name, conditions) for name, conditions in system.items()),
-            HIDDEN,
+            GNU.format("push(hidden)"),
             SYSTEM.sub("", headers),
             *(_region(_first(variants, name), isas[name], bodies) for name in order),
         ]

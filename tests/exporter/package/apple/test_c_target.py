@@ -78,8 +78,8 @@ def test_the_headers_compile(clang_target: Path, language: str, tmp_path: Path) 
     text = '#include "bitexport.h"\n#include "bitx_map.h"\n'
     (tmp_path / "use").write_text(text, encoding="utf-8")
     flags = [f"-I{clang_target}/include", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    words = ["clang", "-target", "arm64-apple-ios15.0", "-ffreestanding", *flags, "-fsyntax-only"]
-    told([*words, "-x", language, "use"], tmp_path)
+    words = ["clang", "-target", "arm64-apple-ios15.0", "-stdlib=libc++", "-ffreestanding"]
+    told([*words, *flags, "-fsyntax-only", "-x", language, "use"], tmp_path)
 
 
 def test_clang_finds_the_module(clang_target: Path, tmp_path: Path) -> None:
