@@ -15,7 +15,7 @@ final class Conversation: ObservableObject {
     func open() async {
         do {
             let (session, test) = try await Task.detached {
-                guard let file = try Models().find(in: BitexportModels.folder) else {
+                guard let file = try Models().find(in: ModelFiles.folder) else {
                     throw CocoaError(.fileNoSuchFile)
                 }
                 let model = try Model(at: file)
@@ -39,7 +39,7 @@ final class Conversation: ObservableObject {
                 let events = session.model.hasChat
                     ? session.chat(text, options: options)
                     : session.generate(text, options: options)
-                for try await event in events { said += event.text }
+                for try await event in events { said += event.added }
             } catch {
                 said += "\n\(error.localizedDescription)"
             }

@@ -21,7 +21,7 @@ public enum Event: Sendable, Equatable {
     case end(End, text: String, token: Int32?)
 
     /// What this step adds to the answer.
-    public var text: String {
+    public var added: String {
         switch self {
         case .reading: return ""
         case .text(let text, _): return text

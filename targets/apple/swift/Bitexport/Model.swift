@@ -65,11 +65,11 @@ public final class Model: @unchecked Sendable {
         config.keep_all_rows = 1
         config.unfused = 1
         if parallel { config.parallel_for = everyCore }
-        let open = try OpenSession(of: self, config)
+        let opened = try OpenSession(of: self, config)
         let chains = try Memory(bytes: 32 * Int(view.pointee.values.count), for: path)
         var result = bitx_self_test_result(position: 0, op_output: UInt32.max)
-        let status = withExtendedLifetime((open, chains)) {
-            bitx_self_test(open.session, chains.start, chains.bytes, &result)
+        let status = withExtendedLifetime((opened, chains)) {
+            bitx_self_test(opened.session, chains.start, chains.bytes, &result)
         }
         if status != BITX_E_SELF_TEST { try BitexportError.require(status, path) }
         return SelfTest(
@@ -94,8 +94,8 @@ public final class Model: @unchecked Sendable {
                     found.pointee.name = String(cString: event.pointee.value)
                 }
             }
-            let open = try OpenSession(of: self, config)
-            withExtendedLifetime(open) { _ = bitx_step(open.session, 0, nil) }
+            let opened = try OpenSession(of: self, config)
+            withExtendedLifetime(opened) { _ = bitx_step(opened.session, 0, nil) }
         }
         return sought.name
     }
@@ -108,10 +108,10 @@ public final class Model: @unchecked Sendable {
         let work = try Memory(bytes: workBytes, for: path)
         var tokens = [Int32](repeating: 0, count: max(room, 1))
         var count = 0
-        let status = withExtendedLifetime(work) {
+        let status: bitx_status = withExtendedLifetime(work) {
             (utf8 + [0]).withUnsafeBufferPointer { bytes in
                 plain.withUnsafeBufferPointer { ranges in
-                    bytes.withMemoryRebound(to: CChar.self) { characters in
+                    bytes.withMemoryRebound(to: CChar.self) { characters -> bitx_status in
                         var text = bitx_text(
                             bytes: characters.baseAddress, count: utf8.count,
                             plain: ranges.baseAddress, plain_count: ranges.count)

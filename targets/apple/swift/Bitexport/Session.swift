@@ -5,7 +5,7 @@ import Foundation
 /// the other; only `cancel()` comes in between.
 public final class Session: @unchecked Sendable {
     public let model: Model
-    private let open: OpenSession
+    private let native: OpenSession
     private let room: Memory
     private let generator: OpaquePointer
     private let queue = DispatchQueue(label: "ai.bitexport.session", qos: .userInitiated)
@@ -21,7 +21,7 @@ public final class Session: @unchecked Sendable {
         config.chunk_rows = max(chunk, draft + 1)
         config.kept_rows = draft + 1
         if options.parallel { config.parallel_for = everyCore }
-        let open = try OpenSession(of: model, config)
+        let native = try OpenSession(of: model, config)
         let what = "\(model.path): a session of \(context) tokens"
         var bytes = 0
         try BitexportError.require(
@@ -29,10 +29,10 @@ public final class Session: @unchecked Sendable {
         let room = try Memory(bytes: bytes, for: what)
         var opened: OpaquePointer?
         try BitexportError.require(
-            bitx_generator_open(&opened, open.session, room.start, room.bytes), what)
+            bitx_generator_open(&opened, native.session, room.start, room.bytes), what)
         guard let generator = opened else { throw BitexportError.of(what, BITX_E_ARGUMENT) }
         self.model = model
-        self.open = open
+        self.native = native
         self.room = room
         self.generator = generator
     }

@@ -4,7 +4,7 @@ import XCTest
 
 final class SelfTestTests: XCTestCase {
     private func open() throws -> Model {
-        let file = try XCTUnwrap(Models().find(in: BitexportModels.folder))
+        let file = try XCTUnwrap(Models().find(in: ModelFiles.folder))
         return try Model(at: file)
     }
 
