@@ -23,6 +23,7 @@ from bitexport.errors import TargetError, ToolchainError
 from bitexport.package.apple.platforms import load_slices
 from bitexport.package.check.artefact import check_artefact
 from bitexport.package.kind import write_package
+from bitexport.paths import packages_root
 
 FRAMEWORK = "CBitexport.xcframework"
 SLICES = {
@@ -139,6 +140,21 @@ def test_clang_fuses_unless_the_source_forbids_it(pragma: str, count: int, tmp_p
     command = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-ios.15.0", "-std=c11"]
     subprocess.run([*command, "-O2", "-g0", "-c", "sum.c", "-o", "sum.o"], cwd=tmp_path, check=True)
     assert fused(read_object((tmp_path / "sum.o").read_bytes()).code) == count
+
+
+def test_a_program_is_linked_that_needs_the_system_alone(package: Path, tmp_path: Path) -> None:
+    """By zig, which has the names of macOS's libSystem; nothing here has those of iOS."""
+    folder = package / FRAMEWORK / "macos-arm64"
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-macos.13.0", "-g0"]
+    source = packages_root() / "cmake/self_test_program.c"
+    words = [f"-I{folder}/Headers/CBitexport", source, folder / "libbitexport.a", "-o", "program"]
+    subprocess.run([*command, *words], cwd=tmp_path, check=True)
+    parsed = lief.MachO.parse((tmp_path / "program").read_bytes())
+    assert parsed is not None
+    program = parsed.at(0)
+    assert program.header.file_type.name == "EXECUTE"
+    assert [each.name for each in program.libraries] == ["/usr/lib/libSystem.B.dylib"]
+    assert tuple(program.build_version.minos) == (13, 0, 0)
 
 
 def test_the_plist_says_what_is_there(package: Path) -> None:
