@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import plistlib
 import re
@@ -10,12 +11,19 @@ from pathlib import Path
 
 import pytest
 import tree_sitter_swift
+from tests.tiny_checkpoint import Checkpoint
 from tree_sitter import Language, Node, Parser
 
 from bitexport.emit.manifest import Bundle
+from bitexport.models.parts.options import Options
+from bitexport.package.apple import swift_package
 from bitexport.package.apple.platforms import apple_root
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.package.delivery import CHUNK_BYTES
+from bitexport.package.kind import write_package
 from bitexport.paths import runtime_root
+from bitexport.progress import StreamProgress
+from bitexport.targets import find_target
 
 GRAMMAR = Language(tree_sitter_swift.language())
 ROOT = Path(__file__).parents[4]
@@ -142,6 +150,24 @@ def test_the_list_of_models_is_of_the_files_beside_it(package: Path, arm64_bundl
     assert model["bytes"] == file.stat().st_size
     assert len(model["chunks"]) == -(-model["bytes"] // CHUNK_BYTES)
     assert model["isas"] == ["scalar", "neon", "dotprod", "i8mm"]
+
+
+def test_a_device_chooses_among_several_and_a_large_one_is_pointed_out(
+    arm64_bundle: Bundle, tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swift_package, "write_xcframework", lambda *_: "")
+    monkeypatch.setattr(swift_package, "MOST_BYTES", arm64_bundle.data.stat().st_size - 1)
+    wanted, old = Wanted(compile_library=False), find_target("arm64-v8.0")
+    other = build_bundle(tiny.path, old, Options(), tmp_path / "out", wanted)
+    said = io.StringIO()
+    write_package(
+        "apple", [arm64_bundle, other], tmp_path / "package", progress=StreamProgress(said)
+    )
+    text = (tmp_path / "package/Sources/Bitexport/models.json").read_text(encoding="utf-8")
+    isas = [model["isas"] for model in json.loads(text)["models"]]
+    assert isas == [["scalar", "neon", "dotprod", "i8mm"], ["scalar", "neon"]]
+    assert "-arm64.bitx: " in said.getvalue()
+    assert "are mapped; the app needs LargeModel.entitlements" in said.getvalue()
 
 
 def test_what_a_store_asks_is_said(package: Path) -> None:
