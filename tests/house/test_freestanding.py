@@ -15,8 +15,12 @@ from bitexport.toolchain.compile import COMPILERS_OWN, Library, build_library, u
 CORE = ["fusions", "include", "kernels", "ops", "src"]
 ALLOWED_HEADERS = {"stddef.h", "stdint.h"}
 INTRINSICS = {"arm_neon.h", "arm_mve.h", "arm_acle.h", "immintrin.h"}
-# How one asks Linux, or the compiler's own header asks the processor, for instruction sets.
-DETECTION = {"isa_linux.c": {"sys/auxv.h"}, "isa_x86.c": {"cpuid.h"}}
+# How one asks the system, or the compiler's own header asks the processor, for instruction sets.
+DETECTION = {
+    "isa_apple.c": {"sys/sysctl.h"},
+    "isa_linux.c": {"sys/auxv.h"},
+    "isa_x86.c": {"cpuid.h"},
+}
 
 
 def core_files() -> list[Path]:

@@ -1,11 +1,13 @@
 """The runtime as one C file and one header, for whoever does not want forty in their build.
 
 Every file's own names get the file's name in front, so that all can share one; kernels get target
-attributes (isa.toml) instead of flags; nothing else of the text changes, comments included.
+attributes (isa.toml) instead of flags; nothing else of the text changes, comments included.  Only
+what the header declares can be seen by a linker.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -36,6 +38,17 @@ SHARED = re.compile(
     r"|restrict|short|signed|static|struct|typedef|union|unsigned|void|volatile|NULL|\w*_MAX"
 )
 
+GNU = "#if defined(__GNUC__)\n#pragma GCC visibility {}\n#endif\n"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What a file is compiled for: one target, or one of several."""
+
+    target: Target
+    when: str = ""
+    """The preprocessor's condition that it is this one, where there are several."""
+
 
 def amalgamate(target: Target, root: Path, macros: Sequence[str] = ()) -> dict[str, str]:
     """Return the texts of bitexport.h and bitexport.c for the runtime whose source lies in root.
@@ -43,42 +56,89 @@ def amalgamate(target: Target, root: Path, macros: Sequence[str] = ()) -> dict[s
     The code has every kernel of the target; macros (NAME=VALUE) are what it is compiled with unless
     a flag says otherwise.
     """
+    return amalgamate_variants([Variant(target=target)], root, macros)
+
+
+def amalgamate_variants(
+    variants: Sequence[Variant], root: Path, macros: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the same for several targets: each file under the conditions of those that have it."""
     header = "\n".join(_joined(root, sorted((root / "include").glob("*.h")), set()))
-    return {HEADER: SYSTEM.sub(_once(), header), CODE: _code(target, root, macros)}
+    shown = "\n".join([GNU.format("push(default)"), header, GNU.format("pop")])
+    return {HEADER: SYSTEM.sub(_once(), shown), CODE: _code(variants, root, macros)}
 
 
-def _code(target: Target, root: Path, macros: Sequence[str]) -> str:
+def _code(variants: Sequence[Variant], root: Path, macros: Sequence[str]) -> str:
     isas = load_isas()
-    files = [each for each in sources(target, root) if EXTRAS not in each.path.parts]
-    order = [*target.isas]
-    files.sort(key=lambda each: order.index(each.isa))
+    order = list(dict.fromkeys(isa for each in variants for isa in each.target.isas))
+    files = _files(variants, root)
+    files = dict(sorted(files.items(), key=lambda item: (order.index(item[0].isa), item[0].path)))
     public = {path.resolve() for path in (root / "include").glob("*.h")}
     headers = "\n".join(_joined(root, [root / each.path for each in files], set(public)))
-    bodies = {each: _body(root, each) for each in files}
-    system = {name: set[str]() for name in sorted(SYSTEM.findall(headers))}
-    for each in files:
+    bodies = {
+        each: _under(_body(root, each), when if each.isa == "scalar" else "")
+        for each, when in files.items()
+    }
+    system: dict[str, set[str]] = {name: {""} for name in sorted(SYSTEM.findall(headers))}
+    for each, when in files.items():
         for name in SYSTEM.findall(_expanded(root, root / each.path)):
-            system.setdefault(name, {each.isa}).add(each.isa)
+            scalar = each.isa == "scalar"
+            needed = when if scalar else f"defined({isas[each.isa].define})"
+            system.setdefault(name, set()).add(needed)
     return "".join(
         [
-            _head(target),
+            _head(variants),
             *(_macro(macro) for macro in macros),
-            *(_have(target, isas[name]) for name in order if name != "scalar"),
+            *(_have(variants, isas[name]) for name in order if name != "scalar"),
             f'#include "{HEADER}"\n',
-            *(_include(name, [isas[each] for each in users]) for name, users in system.items()),
+            *(_include(name, conditions) for name, conditions in system.items()),
+            GNU.format("push(hidden)"),
             SYSTEM.sub("", headers),
-            *(_region(target, isas[name], bodies) for name in order),
+            *(_region(_first(variants, name), isas[name], bodies) for name in order),
         ]
     )
 
 
-def _head(target: Target) -> str:
-    flags = " ".join(target.flags)
+def _files(variants: Sequence[Variant], root: Path) -> dict[Source, str]:
+    """Return every file of any variant, and the condition under which it is compiled."""
+    users: dict[Source, list[Variant]] = {}
+    for variant in variants:
+        for each in sources(variant.target, root):
+            if EXTRAS not in each.path.parts:
+                users.setdefault(Source(path=each.path, isa=each.isa), []).append(variant)
+    return {each: _condition(variants, those) for each, those in users.items()}
+
+
+def _condition(variants: Sequence[Variant], those: Sequence[Variant]) -> str:
+    """Return the condition that one of those is compiled; empty where those are all."""
+    if len(those) == len(variants):
+        return ""
+    return " || ".join(f"({each.when})" for each in those)
+
+
+def _first(variants: Sequence[Variant], isa: str) -> Target:
+    return next(each.target for each in variants if isa in each.target.isas)
+
+
+def _under(text: str, condition: str) -> str:
+    return f"#if {condition}\n{text.rstrip()}\n#endif\n" if condition else text
+
+
+def _head(variants: Sequence[Variant]) -> str:
+    if len(variants) == 1:
+        target = variants[0].target
+        of = f"for {target.name}: {target.summary}"
+        how = (
+            "Compile it with -std=c11 -O2 -ffp-contract=off -fno-math-errno and, as the target"
+            f" wants,\n * {' '.join(target.flags)}"
+        )
+    else:
+        of = "for\n" + "\n".join(f" * {each.when}" for each in variants)
+        how = "Compile it with clang 16 or newer, -std=c11 and -O2; it needs no other flag."
     return (
-        f"/* {CODE} - the bitexport runtime in one file, for {target.name}: {target.summary}.\n"
-        f" *\n * Compile it with -std=c11 -O2 -ffp-contract=off -fno-math-errno and, as the target"
-        f" wants,\n * {flags}\n *\n"
-        " * Written by `bitexport package --cmake`; change the files that it is made of instead.\n"
+        f"/* {CODE} - the bitexport runtime in one file, {of}.\n"
+        f" *\n * {how}\n *\n"
+        " * Written by `bitexport package`; change the files that it is made of instead.\n"
         " */\n"
         "#if defined(__clang__)\n#pragma STDC FP_CONTRACT OFF\n"
         '#pragma clang diagnostic ignored "-Woverlength-strings"\n'
@@ -91,31 +151,30 @@ def _macro(macro: str) -> str:
     return f"#ifndef {name}\n#define {name} {value}\n#endif\n"
 
 
-def _have(target: Target, isa: Isa) -> str:
+def _have(variants: Sequence[Variant], isa: Isa) -> str:
     """Say when there are kernels for an instruction set: by the file's flags, or by attributes."""
-    have = isa.define
+    those = [each for each in variants if isa.name in each.target.isas]
+    triple, have = those[0].target.triple, isa.define
     by_flags = f"defined({isa.requires})\n#define {have}\n#endif\n"
-    if target.triple not in isa.attribute:
-        return f"#if {by_flags}"
-    since = isa.clang.get(target.triple, ("0",))[0]
-    return (
+    if triple not in isa.attribute:
+        return _under(f"#if {by_flags}", _condition(variants, those))
+    since = isa.clang.get(triple, ("0",))[0]
+    said = (
         f"#if defined(__clang__) && __clang_major__ >= {since} || "
         f"!defined(__clang__) && defined(__GNUC__)\n"
         f"#define {have}\n#define {_by_attribute(isa)}\n#elif {by_flags}"
     )
+    return _under(said, _condition(variants, those))
 
 
 def _by_attribute(isa: Isa) -> str:
     return f"BITX_ATTRIBUTE_{isa.name.upper()}"
 
 
-def _include(name: str, users: Sequence[Isa]) -> str:
-    """Include a header that some kernels want, if they are there, or that everything needs."""
-    line = f"#include <{name}>\n"
-    if not users or any(isa.name == "scalar" for isa in users):
-        return line
-    wanted = " || ".join(f"defined({isa.define})" for isa in users)
-    return f"#if {wanted}\n{line}#endif\n"
+def _include(name: str, conditions: set[str]) -> str:
+    """Include a header of the system under any of these conditions; an empty one is always met."""
+    wanted = "" if "" in conditions else " || ".join(sorted(conditions))
+    return _under(f"#include <{name}>", wanted) if wanted else f"#include <{name}>\n"
 
 
 def _region(target: Target, isa: Isa, bodies: dict[Source, str]) -> str:

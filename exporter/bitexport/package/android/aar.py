@@ -14,8 +14,6 @@ from pathlib import Path
 
 from bitexport import __version__
 from bitexport.emit.manifest import Bundle
-from bitexport.errors import BundleError
-from bitexport.package.android.archive import write_zip
 from bitexport.package.android.classes import java_sources, write_classes
 from bitexport.package.android.delivery import (
     MOST_PACK_BYTES,
@@ -30,12 +28,12 @@ from bitexport.package.android.library import (
     load_abis,
     verified_archive,
 )
+from bitexport.package.archive import write_zip
+from bitexport.package.delivery import refuse_strangers
 from bitexport.package.kind import licences
 from bitexport.paths import runtime_root
 from bitexport.progress import SILENT, Progress, size
 from bitexport.toolchain.compile import EXTRAS
-from bitexport_ref.arithmetic import stored_arithmetic
-from bitexport_ref.bitx import open_bitx
 
 AAR, SOURCES = "bitexport.aar", "bitexport-sources.jar"
 HEADERS = ("include", EXTRAS)
@@ -70,25 +68,6 @@ def write_android(bundles: Sequence[Bundle], folder: Path, progress: Progress = 
         members = _members(libraries, (Path(scratch) / "classes.jar").read_bytes(), bundles)
         write_zip(folder / AAR, members)
     write_zip(folder / SOURCES, _sources())
-
-
-def refuse_strangers(bundles: Sequence[Bundle]) -> None:
-    """Refuse bundles that would not say the same: of another model, or with other numbers."""
-    first, *others = bundles
-    told = stored_arithmetic(open_bitx(first.data))
-    for other in others:
-        if stored_arithmetic(open_bitx(other.data)) != told:
-            raise BundleError(
-                f"{other.path}: computes other numbers than {first.path}",
-                hint="package bundles of one checkpoint, built with the same options of numbers; "
-                "only target and layout may differ",
-            )
-    files = [bundle.target_name for bundle in bundles]
-    if len(set(files)) != len(files):
-        raise BundleError(
-            f"two bundles are for target `{max(files, key=files.count)}`",
-            hint="a device chooses by target: give one bundle for each",
-        )
 
 
 def _members(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bitexport.errors import ToolchainError
-from bitexport.package.android.archive import write_zip
 from bitexport.package.android.library import android_root
+from bitexport.package.archive import write_zip
 from bitexport.toolchain.programs import install_line, run_tool
 
 RELEASE = 8

@@ -1,40 +1,22 @@
-"""Models as an app fetches them: a file for each kind of core, and the hash of every chunk.
+"""The files of a model as Android wants them: an asset pack for each, and the list inside the AAR.
 
-The list travels inside the AAR, so the app's own signature covers it; the files need none.  Each
-lies in an asset pack of its own (https://developer.android.com/guide/playcore/asset-delivery).
+https://developer.android.com/guide/playcore/asset-delivery
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
 from bitexport.package.android.library import android_root
-from bitexport.package.kind import slug
-from bitexport.targets import find_target
+from bitexport.package.delivery import CHUNK_BYTES, Delivered, deliver_file
 
-CHUNK_BYTES = 4 << 20
 MOST_PACK_BYTES = 1_500_000_000
 ASSETS = "src/main/assets"
 RESOURCE = "ai/bitexport/models.properties"
 """Where class Models finds the list."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Delivered:
-    """A model's file."""
-
-    name: str
-    nbytes: int
-    isas: tuple[str, ...]
-    """For which its target has kernels: what a core must have to be of that kind."""
-    chunks: tuple[str, ...]
-    """SHA-256 of each."""
 
 
 def deliver(
@@ -45,16 +27,10 @@ def deliver(
     script = (android_root() / "asset-pack" / "build.gradle.kts").read_text(encoding="utf-8")
     delivered = []
     for bundle in bundles:
-        name = f"{slug(bundle)}-{bundle.target_name}.bitx"
         pack = re.sub(r"[^a-z0-9]", "_", f"model_{bundle.target_name}")
-        file = folder / pack / ASSETS / name
-        file.parent.mkdir(parents=True)
-        shutil.copyfile(bundle.data, file)
+        delivered.append(deliver_file(bundle, folder / pack / ASSETS, chunk_bytes))
         lines = script.replace("@PACK@", pack)
         (folder / pack / "build.gradle.kts").write_text(lines, encoding="utf-8")
-        chunks, isas = tuple(_chunks(file, chunk_bytes)), find_target(bundle.target_name).isas
-        nbytes = file.stat().st_size
-        delivered.append(Delivered(name=name, nbytes=nbytes, isas=isas, chunks=chunks))
     return delivered
 
 
@@ -65,8 +41,3 @@ def delivery_properties(models: Sequence[Delivered], chunk_bytes: int = CHUNK_BY
         lines += [f"{i}.name={model.name}", f"{i}.bytes={model.nbytes}"]
         lines += [f"{i}.isas={' '.join(model.isas)}", f"{i}.chunks={' '.join(model.chunks)}"]
     return ("\n".join(lines) + "\n").encode("ascii")
-
-
-def _chunks(path: Path, size: int) -> list[str]:
-    with path.open("rb") as file:
-        return [hashlib.sha256(chunk).hexdigest() for chunk in iter(lambda: file.read(size), b"")]

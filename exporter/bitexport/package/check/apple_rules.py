@@ -14,7 +14,7 @@ from bitexport.package.check.elf import DamagedError
 from bitexport.package.check.findings import Findings
 from bitexport.package.check.macho import MachO, is_macho, read_macho
 
-INFO = "Info.plist"
+INFO, MODULE_MAP = "Info.plist", "module.modulemap"
 KEYS = {"AvailableLibraries": list, "CFBundlePackageType": str, "XCFrameworkFormatVersion": str}
 LIBRARY_KEYS = {"LibraryIdentifier": str, "LibraryPath": str, "SupportedArchitectures": list,
                 "SupportedPlatform": str}  # fmt: skip
@@ -73,6 +73,9 @@ def _check_slice(
         binary = path
         if name.suffix == ".dylib" and library["SupportedPlatform"] != "macos":
             findings.add("bare-dylib", path, f"for {library['SupportedPlatform']}")
+        headers = f"{folder}{library.get('HeadersPath', 'Headers')}"
+        if f"{headers}/{MODULE_MAP}" in entries:
+            findings.add("module-map", headers, f"{MODULE_MAP} lies at the top")
     binary = _followed(entries, binary)
     if binary not in entries:
         findings.add("xcframework-slice", path, "is not there")

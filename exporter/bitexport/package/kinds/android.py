@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from bitexport.errors import TargetError
 from bitexport.package.android.aar import write_android
+from bitexport.package.delivery import refuse_boards
 from bitexport.package.kind import Kind, Order
-from bitexport.targets import find_target
 
 
 def write(order: Order) -> None:
     """Write what `write_android` does, of bundles for cores that Android runs on."""
-    for bundle in order.bundles:
-        if find_target(bundle.target_name).os != "linux":
-            raise TargetError(
-                f"--android: {bundle.path} is for target `{bundle.target_name}`, a board",
-                hint="build the checkpoint for arm64, and for arm64-v8.0 if old phones matter",
-            )
+    refuse_boards("--android", order.bundles)
     write_android(order.bundles, order.folder, order.progress)
 
 

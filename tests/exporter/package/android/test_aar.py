@@ -19,11 +19,12 @@ from tests.tiny_checkpoint import write_checkpoint
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError, TargetError
 from bitexport.models.parts.options import Options
-from bitexport.package.android.aar import AAR, SOURCES, refuse_strangers, write_android
+from bitexport.package.android.aar import AAR, SOURCES, write_android
 from bitexport.package.android.classes import write_classes
-from bitexport.package.android.delivery import CHUNK_BYTES, RESOURCE
+from bitexport.package.android.delivery import RESOURCE
 from bitexport.package.android.library import android_root, build_android_library, load_abis
 from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.package.delivery import CHUNK_BYTES, refuse_strangers
 from bitexport.package.kind import write_package
 from bitexport.targets import Target, find_target
 from bitexport.toolchain.compile import Library

@@ -13,7 +13,8 @@ import pytest
 from tests.exporter.package.android.conftest import CHUNK_BYTES, Jdk
 
 from bitexport.emit.manifest import Bundle
-from bitexport.package.android.delivery import Delivered, delivery_properties
+from bitexport.package.android.delivery import delivery_properties
+from bitexport.package.delivery import Delivered
 from bitexport.targets import load_targets
 
 NAME = "stories-ternary-3m-host.bitx"

@@ -70,9 +70,12 @@ def framework_plist(**changes: object) -> dict[str, Any]:
 def xcframework(
     path: Path, *, info: Mapping[str, object] | None = None, binary: bytes | None = None,
     library: Mapping[str, object] | None = None, privacy: bool = True, simulator: bool = True,
-    top: Mapping[str, object] | None = None,
+    top: Mapping[str, object] | None = None, headers: str = "Headers/Model",
 ) -> Path:  # fmt: skip
-    """Write an XCFramework with a framework for devices and a static library for simulators."""
+    """Write an XCFramework with a framework for devices and a static library for simulators.
+
+    headers: where the static library has its module map.
+    """
     device = {
         "LibraryIdentifier": "ios-arm64", "LibraryPath": "Model.framework",
         "SupportedArchitectures": ["arm64"], "SupportedPlatform": "ios",
@@ -88,6 +91,9 @@ def xcframework(
         header = f"{'model.o/':16}{0:<12}{0:<6}{0:<6}{644:<8}{len(member):<10}`\n".encode()
         (path / "ios-arm64-simulator").mkdir(parents=True)
         (path / "ios-arm64-simulator/libmodel.a").write_bytes(b"!<arch>\n" + header + member)
+        module_map = path / "ios-arm64-simulator" / headers / "module.modulemap"
+        module_map.parent.mkdir(parents=True)
+        module_map.write_text("module Model { }\n")
     place = path / str(device["LibraryIdentifier"]) / str(device["LibraryPath"])
     if place.suffix == ".framework":
         place.mkdir(parents=True)

@@ -126,6 +126,7 @@ CASES: dict[str, Callable[[Path], Path]] = {
     "bare-dylib": lambda f: xcframework(
         f / "a.xcframework", library={"LibraryPath": "libmodel.dylib"}
     ),
+    "module-map": lambda f: xcframework(f / "a.xcframework", headers="Headers"),
     "macos-framework": lambda f: xcframework(
         f / "a.xcframework", library={"SupportedPlatform": "macos"}, binary=macho(platform=1)
     ),
