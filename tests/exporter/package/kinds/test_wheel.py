@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,19 +18,20 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 from packaging.utils import parse_wheel_filename
-from tests.generate.conftest import build_tiny, read
-from tests.tiny_checkpoint import PROMPT
+from tests.generate.conftest import TEMPLATE, read
+from tests.tiny_checkpoint import PROMPT, write_checkpoint
 
 from bitexport.emit.bitx import SELF_TEST
 from bitexport.emit.manifest import DATA, NETWORK, Bundle
 from bitexport.errors import BundleError, TargetError
 from bitexport.models.parts.options import Options
+from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.package.check.artefact import check_artefact
 from bitexport.package.check.elf import Elf
 from bitexport.package.kind import write_package
 from bitexport.package.kinds.wheel import platform_tag
-from bitexport.targets import find_target
-from bitexport.toolchain.compile import SHARED, build_runner, find_library
+from bitexport.targets import Target, find_target
+from bitexport.toolchain.compile import SHARED, Library, build_runner, find_library
 from bitexport.toolchain.emulate import run
 from bitexport_ref.bitx import open_bitx
 from bitexport_ref.sampler import Sampler
@@ -54,9 +56,18 @@ print(json.dumps([given + chosen, "".join(e.text for e in events), len(answer) >
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(
+    libraries: Callable[[Target], Library], tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
     """Return a bundle with a tokenizer and a chat template, for this machine."""
-    return build_tiny(tmp_path_factory.mktemp("wheel"), Options())
+    folder, target = tmp_path_factory.mktemp("wheel"), find_target("host")
+    checkpoint = write_checkpoint(folder / "tiny").path
+    settings = json.dumps({"chat_template": TEMPLATE})
+    (checkpoint / "tokenizer_config.json").write_text(settings, encoding="utf-8")
+    source_only = Wanted(compile_library=False)
+    bundle = build_bundle(checkpoint, target, Options(), folder / "out", source_only)
+    shutil.copytree(libraries(target).archive.parent, bundle.path / "lib/host")
+    return bundle
 
 
 @pytest.fixture(scope="module")
