@@ -123,7 +123,8 @@ def _is_loose(name: str, flags: int) -> bool:
 
 def _check_android(elf: Elf, where: str, findings: Findings) -> None:
     file = PurePosixPath(where).name
-    if elf.soname != file:
+    is_plugin = any(each.defined and each.name.startswith("PyInit_") for each in elf.symbols)
+    if elf.soname != file and not (is_plugin and elf.soname is None):  # nobody links with it
         findings.add("soname", where, f"SONAME is {elf.soname}" if elf.soname else "no SONAME")
     if not elf.sections:
         findings.add("section-headers", where, "none")

@@ -207,6 +207,12 @@ def test_a_library_is_checked_wherever_an_aar_may_hold_it(folder: str, tmp_path:
     assert broken(aar(tmp_path / "small", f"{folder}/libanswer.so", more=small)) == {"page-size"}
 
 
+def test_a_module_of_python_needs_no_name_of_its_own(tmp_path: Path) -> None:
+    module = CODE.replace("bitexport_answer", "PyInit_answer")
+    assert broken(aar(tmp_path, soname=None, code=module)) == set()
+    assert broken(aar(tmp_path, soname="libelse.so", code=module)) == {"soname"}
+
+
 def test_an_xcframework_is_found_in_a_zip(tmp_path: Path) -> None:
     folder = xcframework(tmp_path / "a.xcframework", binary=macho(oldest="15.0"))
     files = {
