@@ -23,7 +23,8 @@ import onnxruntime
 
 import bitexport_ort
 from bitexport.emit.manifest import open_bundle
-from bitexport.runtime.model import HostModel, host_library
+from bitexport.runtime.model import HostModel
+from bitexport.runtime.opened import host_library
 
 Step = Callable[[int], int]
 """Takes a token and chooses the next."""
@@ -83,7 +84,7 @@ def main(bundle: Path, threads: int, tokens: int, rounds: int, *, cpu: bool) -> 
     session = bitexport_ort.open_session(bundle, options, cache=tokens)
     seconds: tuple[list[float], list[float]] = ([], [])
     with host_library(opened) as library:
-        model = HostModel(library, opened)
+        model = HostModel(library, opened.data)
         for _ in range(rounds):
             both = own_steps(model, threads, tokens + 1), graph_steps(session, tokens)
             token = 1

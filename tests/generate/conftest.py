@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.tiny_checkpoint import write_checkpoint
 
-from bitexport.emit.manifest import Bundle
+from bitexport.emit.manifest import Bundle, open_bundle
 from bitexport.models.parts.options import Options
 from bitexport.package.bundle import Wanted, build_bundle
 from bitexport.runtime import HostModel, open_model
@@ -97,6 +98,11 @@ def tiny_model(tiny_bundle: Bundle) -> Iterator[HostModel]:
     """Return the tiny model, opened."""
     with open_model(tiny_bundle.path) as model:
         yield model
+
+
+def manifest_of(model: HostModel) -> Mapping[str, Any]:
+    """Return the manifest of the bundle that a model lies in."""
+    return open_bundle(model.data.parent).manifest
 
 
 @pytest.fixture(scope="session")

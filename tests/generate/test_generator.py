@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.generate.conftest import Reference, read
+from tests.generate.conftest import Reference, manifest_of, read
 from tests.tiny_checkpoint import PROMPT
 
 from bitexport.emit.manifest import Bundle
@@ -101,7 +101,7 @@ def test_a_session_takes_what_the_manifest_says(cache: str, request: pytest.Fixt
             ctypes.byref(asked), ctypes.byref(model.model), ctypes.byref(config)
         )
         assert status == OK
-        promised = model.bundle.manifest["memory"][f"arena_bytes_{rows}_rows"]
+        promised = manifest_of(model)["memory"][f"arena_bytes_{rows}_rows"]
         assert promised - SLACK < asked.value <= promised
 
 
@@ -153,7 +153,7 @@ def test_what_a_mask_raises_reaches_the_caller_and_the_session_lives(
     with pytest.raises(KeyError, match="grammar"):
         list(session.answer(Sampler(mask=broken)))
     for wrong in (np.zeros(3, bool), np.zeros(tiny_model.vocabulary + 32, bool)):
-        with pytest.raises(ValueError, match="shape"):
+        with pytest.raises(TextError, match=f"a mask says of {wrong.size} tokens"):
             list(session.answer(Sampler(mask=lambda _, mask=wrong: mask)))  # type: ignore[misc]
     assert ended(list(session.answer(Sampler(), Answer(most_tokens=1)))).why == End.LENGTH
 
@@ -186,7 +186,7 @@ def test_a_stop_token_ends_an_answer_and_is_not_kept(tiny_model: HostModel) -> N
 
 
 def test_an_end_of_sequence_ends_an_answer_unless_it_is_ignored(tiny_model: HostModel) -> None:
-    (eos,) = tiny_model.bundle.manifest["model"]["eos"]
+    (eos,) = manifest_of(tiny_model)["model"]["eos"]
     always = Sampler(bias={eos: 1000.0})
     session = begun(tiny_model)
     before = session.tokens
@@ -450,7 +450,7 @@ def test_a_byte_of_memory_less_is_refused(tiny_model: HostModel) -> None:
 
 def middles(model: HostModel) -> list[Callable[[], HostSession]]:
     """Return sessions in every state between answers: nothing, given, all read, one pending."""
-    (eos,) = model.bundle.manifest["model"]["eos"]
+    (eos,) = manifest_of(model)["model"]["eos"]
 
     def at_length() -> HostSession:
         session = begun(model)
@@ -537,7 +537,7 @@ def test_without_a_sound_section_of_the_arithmetic_nothing_is_saved_or_restored(
 def test_a_saved_session_has_the_codes_and_their_scales(
     tiny_model: HostModel, coded_model: HostModel
 ) -> None:
-    model, session = coded_model.bundle.manifest["model"], begun(coded_model)
+    model, session = manifest_of(coded_model)["model"], begun(coded_model)
     list(session.answer(WARM, Answer(most_tokens=2, ignore_ends=True)))
     codes = session.save()
     heads, size, layers = (model[key] for key in ("kv_heads", "head_size", "layers"))

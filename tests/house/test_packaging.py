@@ -97,3 +97,8 @@ def test_setup_installs_what_every_target_asks_for(repository: Path) -> None:
     tests = script.partition('for_tests="')[2].partition('"')[0].split()
     for runner in (repository / "targets/runners").glob("*.toml"):
         assert set(find_runner(runner.stem).debian) <= set(tests), runner
+
+
+def test_the_runtime_travels_with_the_licence_of_the_project(repository: Path) -> None:
+    ours = (repository / "LICENSE").read_bytes()
+    assert (repository / "targets/runtime/LICENSE").read_bytes() == ours

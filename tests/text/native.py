@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport.emit.manifest import Bundle
 from bitexport.runtime import library as c
 from bitexport.runtime.model import HostModel
 
@@ -22,7 +21,7 @@ class Native(HostModel):
 
     def __init__(self, library: Path, section: bytes, vocabulary: int) -> None:
         self.library = c.load_library(library)
-        self.bundle = Bundle(library.parent, {})
+        self.data = library
         self.vocabulary = vocabulary
         self._kept = [_aligned(section), _aligned(_facts(vocabulary))]
         self.model = c.Model()

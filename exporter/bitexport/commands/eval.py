@@ -19,7 +19,7 @@ from bitexport.evaluate.spread import cores, score_here, score_in_processes, sco
 from bitexport.evaluate.windows import Text, read_text
 from bitexport.evaluate.work import Runtime, Work, manifest_digest
 from bitexport.progress import StreamProgress
-from bitexport.runtime.model import host_library
+from bitexport.runtime.opened import host_library
 from bitexport.tokenizer.text import load_tokenizer
 
 

@@ -13,7 +13,7 @@ from bitexport.errors import CheckpointError
 from bitexport.evaluate.likelihood import F32
 from bitexport.runtime.library import NOT_FINITE, Config, Tensor
 from bitexport.runtime.model import HostModel
-from bitexport.runtime.session import block
+from bitexport.runtime.session import open_session
 
 LOGIT_BYTES = 16 << 20  # of one chunk: as many rows as fit, within the two limits
 FEWEST_ROWS, MOST_ROWS = 16, 128
@@ -23,25 +23,13 @@ class HostLogits:
     """A bundle opened by the C runtime, with one session for sequences up to `context` tokens."""
 
     def __init__(self, library: Path, bundle: Bundle, context: int) -> None:
-        self._opened = HostModel(library, bundle)
+        self._opened = HostModel(library, bundle.data)
         self._library = self._opened.library
         rows = LOGIT_BYTES // (4 * self._opened.vocabulary)
         self._chunk = min(context, max(FEWEST_ROWS, min(rows, MOST_ROWS)))
         config: Config = self._library.bitx_config_default()
         config.context_tokens, config.chunk_rows, config.keep_all_rows = context, self._chunk, 1
-        size = ctypes.c_size_t()
-        model = ctypes.byref(self._opened.model)
-        self._require(
-            self._library.bitx_session_size(ctypes.byref(size), model, ctypes.byref(config))
-        )
-        self._arena = block(size.value)
-        self._session = ctypes.c_void_p()
-        self._require(
-            self._library.bitx_session_open(
-                ctypes.byref(self._session), model, ctypes.byref(config),
-                self._arena.ctypes.data, self._arena.size,
-            )
-        )  # fmt: skip
+        self._session, self._arena = open_session(self._opened, config)
 
     def logits(self, tokens: Sequence[int]) -> Iterator[F32]:
         """Run a fresh sequence; give the logits of its positions, blocks of (rows, vocabulary)."""
@@ -63,8 +51,7 @@ class HostLogits:
     def _require(self, status: int, where: str = "") -> None:
         if status == NOT_FINITE:
             raise CheckpointError(
-                f"{self._opened.bundle.data}: {self._opened.name(status)}: a number overflows"
-                f"{where}",
+                f"{self._opened.data}: {self._opened.name(status)}: a number overflows{where}",
                 hint="the model cannot be evaluated on this text",
             )
         self._opened.require(status, where)

@@ -23,7 +23,7 @@ from bitexport.errors import BundleError, CheckpointError
 from bitexport.evaluate.host_runtime import HostLogits
 from bitexport.evaluate.likelihood import F32, F64, token_nats
 from bitexport.evaluate.windows import Window
-from bitexport.runtime.model import host_library
+from bitexport.runtime.opened import host_library
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.evaluator import ReferenceModel, load
 

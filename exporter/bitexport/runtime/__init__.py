@@ -8,7 +8,8 @@ with open_model(Path("out/stories")) as model:
         print(event.text, end="")
 """
 
-from bitexport.runtime.model import HostModel, Message, open_model
+from bitexport.runtime.model import HostModel, Message
+from bitexport.runtime.opened import open_model
 from bitexport.runtime.session import (
     Answer,
     Chosen,

@@ -1,14 +1,19 @@
-"""libbitexport.so through its headers: structures, signatures, statuses."""
+"""libbitexport.so through its headers: structures, signatures, statuses.
+
+This file, and those that it says of itself are beside it in a wheel (package/kinds/wheel.py), need
+Python alone.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 from pathlib import Path
 
 from bitexport.errors import BundleError
 
 OK, MAGIC, VERSION, TRUNCATED, FORMAT, HASH = 0, -2, -3, -4, -5, -6
-FULL, NOT_FINITE, TEXT, ROLE, MODEL, ROOM = -9, -11, -16, -17, -19, -20
+FULL, NOT_FINITE, SELF_TEST, TEXT, ROLE, MODEL, ROOM = -9, -11, -15, -16, -17, -19, -20
 ALL = 0xFFFFFFFF
 ALIGNMENT = 64
 MOST_STOPS = 8
@@ -48,6 +53,32 @@ class Model(ctypes.Structure):
     )
 
 
+class Facts(ctypes.Structure):
+    """bitx_facts."""
+
+    _fields_ = (
+        ("is_language_model", _u32),
+        ("vocabulary", _u32),
+        ("context", _u32),
+        ("hidden", _u32),
+        ("layers", _u32),
+        ("heads", _u32),
+        ("kv_heads", _u32),
+        ("head_size", _u32),
+        ("bos", _u32),
+        ("eos_count", _u32),
+        ("eos", _u32 * 4),
+        ("name", ctypes.c_char_p),
+        ("family", ctypes.c_char_p),
+    )
+
+
+class Map(ctypes.Structure):
+    """bitx_map."""
+
+    _fields_ = (("blob", _pointer), ("bytes", _size))
+
+
 class Config(ctypes.Structure):
     """bitx_config."""
 
@@ -63,6 +94,29 @@ class Config(ctypes.Structure):
         ("trace_context", _pointer),
         ("kept_rows", _u32),
     )
+
+
+class TraceEvent(ctypes.Structure):
+    """bitx_trace_event."""
+
+    _fields_ = (
+        ("op", _u32),
+        ("output", _u32),
+        ("op_output", _u32),
+        ("value", ctypes.c_char_p),
+        ("dtype", ctypes.c_int),
+        ("rows", _u32),
+        ("columns", _u32),
+        ("stride", _size),
+        ("data", _pointer),
+        ("row_position", _u32),
+    )
+
+
+class SelfTestResult(ctypes.Structure):
+    """bitx_self_test_result."""
+
+    _fields_ = (("position", _u32), ("op_output", _u32))
 
 
 class Tensor(ctypes.Structure):
@@ -186,16 +240,23 @@ class Event(ctypes.Structure):
 TokenMask = ctypes.CFUNCTYPE(None, _pointer, _pointer, _size, _pointer, _u32)
 """bitx_token_mask."""
 
+Trace = ctypes.CFUNCTYPE(None, _pointer, ctypes.POINTER(TraceEvent))
+"""bitx_trace."""
+
 _STATUS = ctypes.c_int
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "bitx_status_name": (ctypes.c_char_p, [_STATUS]),
     "bitx_model_open": (_STATUS, [_pointer, _pointer, _size]),
+    "bitx_model_check_hashes": (_STATUS, [_pointer]),
     "bitx_model_check_text": (_STATUS, [_pointer]),
+    "bitx_model_facts": (Facts, [_pointer]),
     "bitx_config_default": (Config, []),
     "bitx_session_size": (_STATUS, [_pointer, _pointer, _pointer]),
     "bitx_session_open": (_STATUS, [_pointer, _pointer, _pointer, _pointer, _size]),
     "bitx_session_reset": (None, [_pointer]),
     "bitx_session_position": (_u32, [_pointer]),
+    "bitx_step": (_STATUS, [_pointer, _s32, _pointer]),
+    "bitx_self_test": (_STATUS, [_pointer, _pointer, _size, _pointer]),
     "bitx_run": (_STATUS, [_pointer, _u32, _pointer, _size, _pointer, _size]),
     "bitx_encode_room": (_STATUS, [_pointer, _pointer, _pointer, _size]),
     "bitx_encode": (
@@ -227,6 +288,8 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "bitx_generator_save_size": (_size, [_pointer]),
     "bitx_generator_save": (_STATUS, [_pointer, _pointer, _size]),
     "bitx_generator_restore": (_STATUS, [_pointer, _pointer, _size]),
+    "bitx_map_open": (ctypes.c_int, [_pointer, ctypes.c_char_p]),
+    "bitx_map_close": (None, [_pointer]),
     "bitx_threads_start": (ctypes.c_int, [_pointer, ctypes.c_uint]),
     "bitx_threads_stop": (None, [_pointer]),
 }  # fmt: skip
@@ -250,3 +313,13 @@ def load_library(path: Path) -> ctypes.CDLL:
 def status_name(library: ctypes.CDLL, status: int) -> str:
     """Return what a status is called."""
     return str(library.bitx_status_name(status).decode())
+
+
+class Block:
+    """Zeroed memory that begins at a page; it takes none before it is written."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._memory = mmap.mmap(-1, max(1, size), flags=flags)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))

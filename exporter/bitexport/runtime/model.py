@@ -1,26 +1,19 @@
-"""A bundle that the C runtime on this machine has opened."""
+"""A .bitx file that the C runtime on this machine has opened."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bitexport.emit.manifest import Bundle, open_bundle, refuse_network
 from bitexport.emit.text_rules import REBUILD, damage
 from bitexport.errors import BundleError, TextError
-from bitexport.package.native import native_bundle
 from bitexport.runtime import library as c
 from bitexport.runtime.session import HostSession, Sampler
-from bitexport.targets import find_target
-from bitexport.toolchain.compile import find_library
 
 BARE, PLAIN = 1, 2
 START = 3
@@ -47,66 +40,59 @@ def require_roles(messages: Sequence[Message]) -> None:
             )
 
 
-def require_tokenizer(bundle: Bundle, *, has_tokenizer: bool) -> None:
+def require_tokenizer(data: Path, *, has_tokenizer: bool) -> None:
     """Refuse text for a model that understands only numbers."""
     if not has_tokenizer:
         raise BundleError(
-            f"{bundle.data}: holds no tokenizer, so the model understands no text, only numbers "
-            "of tokens",
+            f"{data}: holds no tokenizer, so the model understands no text, only numbers of tokens",
             hint="give --ids 1,2,3 where there is such an option; or put the model's "
             "tokenizer.json beside the checkpoint and build the bundle again",
         )
 
 
-def require_chat(bundle: Bundle, *, has_chat: bool) -> None:
+def require_chat(data: Path, *, has_chat: bool) -> None:
     """Refuse a conversation with a model that knows no form of one."""
     if not has_chat:
         raise BundleError(
-            f"{bundle.data}: holds no chat template",
+            f"{data}: holds no chat template",
             hint="give a plain prompt; or build with --chat-template FILE",
         )
-
-
-@contextlib.contextmanager
-def host_library(bundle: Bundle) -> Iterator[Path]:
-    """Give the shared library for this machine: the bundle's own, or this version's, built here."""
-    with native_bundle(bundle) as native:
-        library = find_library(find_target("host"), native.path)
-        assert library.shared is not None
-        yield library.shared
-
-
-@contextlib.contextmanager
-def open_model(bundle: Path) -> Iterator[HostModel]:
-    """Open a bundle with the library for this machine; a damaged one is a `BundleError`."""
-    opened = open_bundle(bundle, check_files=True)
-    refuse_network(opened)
-    with host_library(opened) as library:
-        yield HostModel(library, opened)
 
 
 class HostModel:
     """A model: its tokenizer and chat template; sessions are made of it."""
 
-    def __init__(self, library: Path, bundle: Bundle) -> None:
+    _map: c.Map | None = None
+
+    def __init__(self, library: Path, data: Path) -> None:
         self.library = c.load_library(library)
-        self.bundle = bundle
-        self.vocabulary = int(bundle.manifest["model"]["vocabulary"])
-        self.context = int(bundle.manifest["model"]["context"])
-        self._blob = _map(bundle.data)
+        self.data = data
+        mapped = c.Map()
+        if failure := self.library.bitx_map_open(ctypes.byref(mapped), os.fsencode(data)):
+            raise BundleError(
+                f"{data}: cannot be mapped: {os.strerror(failure)}",
+                hint="build the bundle again, or copy it again",
+            )
+        self._map = mapped
         self.model = c.Model()
-        blob = self._blob.ctypes.data
-        status = self.library.bitx_model_open(ctypes.byref(self.model), blob, self._blob.size)
+        here = ctypes.byref(self.model)
+        status = self.library.bitx_model_open(here, mapped.blob, mapped.bytes)
         if status != c.OK:
             raise BundleError(
-                f"{bundle.data}: {self.name(status)}: rule {self.model.rule} of FORMAT.md, "
+                f"{data}: {self.name(status)}: rule {self.model.rule} of FORMAT.md, "
                 f"record {self.model.record}",
                 hint="build the bundle again with this version of bitexport",
             )
-        status = self.library.bitx_model_check_text(ctypes.byref(self.model))
+        status = self.library.bitx_model_check_text(here)
         if status != c.OK:
             said = damage(self.model.rule, self.model.record) or self.name(status)
-            raise BundleError(f"{bundle.data}: {said}", hint=REBUILD)
+            raise BundleError(f"{data}: {said}", hint=REBUILD)
+        facts: c.Facts = self.library.bitx_model_facts(here)
+        self.vocabulary, self.context = int(facts.vocabulary), int(facts.context)
+
+    def __del__(self) -> None:
+        if self._map is not None:
+            self.library.bitx_map_close(ctypes.byref(self._map))
 
     # ---- text ----------------------------------------------------------------------------------
 
@@ -133,7 +119,7 @@ class HostModel:
         `bare` leaves out prefix and suffix tokens; without `special` no control token is recognised
         in the text; neither is one in a range of `plain`, (start, end) in bytes of UTF-8.
         """
-        require_tokenizer(self.bundle, has_tokenizer=self.has_tokenizer)
+        require_tokenizer(self.data, has_tokenizer=self.has_tokenizer)
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         room, work_bytes, count = ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_size_t()
         model = ctypes.byref(self.model)
@@ -142,13 +128,13 @@ class HostModel:
                 ctypes.byref(room), ctypes.byref(work_bytes), model, len(raw)
             )
         )
-        tokens = np.empty(max(1, room.value), np.int32)
-        work = np.empty(work_bytes.value + c.ALIGNMENT, np.uint8)
+        tokens = (ctypes.c_int32 * room.value)()
+        work = c.Block(work_bytes.value)
         ranges = (c.Range * len(plain))(*itertools.starmap(c.Range, plain))
         given = c.Text(raw, len(raw), ctypes.addressof(ranges), len(plain))
         status = self.library.bitx_encode(
-            tokens.ctypes.data, tokens.size, ctypes.byref(count), model, ctypes.byref(given),
-            BARE * bare | PLAIN * (not special), _aligned(work), work_bytes.value,
+            tokens, room.value, ctypes.byref(count), model, ctypes.byref(given),
+            BARE * bare | PLAIN * (not special), work.address, work.size,
         )  # fmt: skip
         if status == c.TEXT:
             raise TextError(
@@ -156,11 +142,11 @@ class HostModel:
                 hint=NOT_UTF8,
             )
         self.require(status)
-        return [int(token) for token in tokens[: count.value]]
+        return tokens[: count.value]
 
     def decode(self, tokens: Sequence[int], *, show_control: bool = False) -> str:
         """Return the whole text of some tokens."""
-        require_tokenizer(self.bundle, has_tokenizer=self.has_tokenizer)
+        require_tokenizer(self.data, has_tokenizer=self.has_tokenizer)
         stream = c.Stream()
         config = c.StreamConfig(show_control=show_control)
         place, size, stopped = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int()
@@ -187,7 +173,7 @@ class HostModel:
         self, messages: Sequence[Message], *, after: Role | None = None, generate: bool = True
     ) -> list[int]:
         """Return the tokens of a conversation, or of what follows a message with role `after`."""
-        require_chat(self.bundle, has_chat=self.has_chat)
+        require_chat(self.data, has_chat=self.has_chat)
         require_roles(messages)
         contents = [message.content.encode("utf-8", "surrogatepass") for message in messages]
         said = (c.Message * len(messages))(
@@ -258,24 +244,8 @@ class HostModel:
     def require(self, status: int, where: str = "") -> None:
         """Raise what a status that is not OK means here."""
         if status != c.OK:
-            raise BundleError(f"{self.bundle.data}: {self.name(status)}{where}", hint=SOUND)
+            raise BundleError(f"{self.data}: {self.name(status)}{where}", hint=SOUND)
 
     def name(self, status: int) -> str:
         """Return what a status is called."""
         return c.status_name(self.library, status)
-
-
-def _map(path: Path) -> NDArray[np.uint8]:
-    """Map a file, read-only; its first byte is aligned to a page."""
-    try:
-        return np.memmap(path, np.uint8, "r")
-    except (OSError, ValueError) as error:
-        raise BundleError(
-            f"{path}: cannot be mapped: {error}", hint="build the bundle again, or copy it again"
-        ) from error
-
-
-def _aligned(block: NDArray[np.uint8]) -> int:
-    """Return the first address of a block that is a multiple of 64."""
-    address: int = block.ctypes.data
-    return address + -address % c.ALIGNMENT

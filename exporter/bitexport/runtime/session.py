@@ -6,11 +6,9 @@ import ctypes
 import dataclasses
 import enum
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bitexport.errors import BitexportError, BundleError, TextError
 from bitexport.runtime import library as c
@@ -22,8 +20,8 @@ THREAD_POOL_BYTES = 4096  # bitx_threads is smaller
 MOST_DRAFTED, STOP_BYTES = 8, 128
 _PREFILL, _TEXT, _END = 1, 2, 3
 
-Mask = Callable[[Sequence[int]], NDArray[np.bool_]]
-"""Says of the tokens so far which may follow: (vocabulary)."""
+Mask = Callable[[Sequence[int]], Iterable[bool]]
+"""Says of the tokens so far which may follow: a bool for each of the vocabulary."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,27 +116,17 @@ class HostSession:
             entry = ctypes.cast(self._library.bitx_threads_for, ctypes.c_void_p)
             config.parallel_for = entry.value
             config.parallel_context = ctypes.addressof(self._pool)
+        self._session, self._arena = open_session(model, config)
+        self.arena_bytes = self._arena.size
         size = ctypes.c_size_t()
         here = ctypes.byref(model.model)
-        model.require(
-            self._library.bitx_session_size(ctypes.byref(size), here, ctypes.byref(config))
-        )
-        self.arena_bytes = size.value
-        self._arena = block(size.value)
-        self._session = ctypes.c_void_p()
-        model.require(
-            self._library.bitx_session_open(
-                ctypes.byref(self._session), here, ctypes.byref(config),
-                self._arena.ctypes.data, self._arena.size,
-            )
-        )  # fmt: skip
         model.require(self._library.bitx_generator_size(ctypes.byref(size), here, context))
-        self._memory = block(size.value)
+        self._memory = c.Block(size.value)
         self.memory_bytes = self.arena_bytes + size.value
         self._opened = ctypes.c_void_p()
         model.require(
             self._library.bitx_generator_open(
-                ctypes.byref(self._opened), self._session, self._memory.ctypes.data, size.value
+                ctypes.byref(self._opened), self._session, self._memory.address, size.value
             )
         )
 
@@ -171,21 +159,21 @@ class HostSession:
 
     def give(self, tokens: Sequence[int]) -> None:
         """Append tokens that are read before the next answer."""
-        given = np.asarray(tokens, np.int32)
-        if given.size == 0:
+        given = array("i", tokens)
+        if not given:
             raise TextError(
                 "an empty text has no token that an answer could follow", hint="give some text"
             )
-        status = self._library.bitx_generator_give(self._generator, given.ctypes.data, given.size)
+        status = self._library.bitx_generator_give(self._generator, *given.buffer_info())
         if status == c.FULL:
             raise TextError(
-                f"{given.size} tokens do not fit a context of {self.context} that holds "
+                f"{len(given)} tokens do not fit a context of {self.context} that holds "
                 f"{len(self.tokens)}",
                 hint="give less, or begin again; `run --shift` drops old ones",
             )
         if status != c.OK:
             raise TextError(
-                f"{given.size} tokens cannot be read: {self.model.name(status)}",
+                f"{len(given)} tokens cannot be read: {self.model.name(status)}",
                 hint=f"tokens are 0 to {self.model.vocabulary - 1}, given between answers",
             )
 
@@ -254,11 +242,10 @@ class HostSession:
     def save(self) -> bytes:
         """Return tokens and states, to be continued from on any device."""
         size = self._library.bitx_generator_save_size(self._generator)
-        saved = np.empty(size, np.uint8)
-        self.model.require(
-            self._library.bitx_generator_save(self._generator, saved.ctypes.data, size)
-        )
-        return saved.tobytes()
+        saved = bytearray(size)
+        room = (ctypes.c_char * size).from_buffer(saved)
+        self.model.require(self._library.bitx_generator_save(self._generator, room, size))
+        return bytes(saved)
 
     def restore(self, saved: bytes) -> None:
         """Continue from what was saved; what is damaged, or of another model, changes nothing."""
@@ -286,10 +273,18 @@ def refused_session(status: int, name: str) -> BundleError:
     )
 
 
-def block(size: int) -> NDArray[np.uint8]:
-    """Return zeroed memory aligned to 64."""
-    block = np.zeros(size + c.ALIGNMENT, np.uint8)
-    return block[-block.ctypes.data % c.ALIGNMENT :]
+def open_session(model: HostModel, config: c.Config) -> tuple[ctypes.c_void_p, c.Block]:
+    """Return a session of the runtime, and the memory that must live as long."""
+    size, session = ctypes.c_size_t(), ctypes.c_void_p()
+    here, settings = ctypes.byref(model.model), ctypes.byref(config)
+    model.require(model.library.bitx_session_size(ctypes.byref(size), here, settings))
+    arena = c.Block(size.value)
+    model.require(
+        model.library.bitx_session_open(
+            ctypes.byref(session), here, settings, arena.address, arena.size
+        )
+    )
+    return session, arena
 
 
 def _event(event: c.Event, model: HostModel) -> Event:
@@ -363,16 +358,27 @@ def _fill_sampler(
     allows = sampler.mask
 
     def mask(_: int, history: int, count: int, allowed: int, __: int) -> None:
-        words = np.zeros(-(-vocabulary // 32) * 4, np.uint8)
+        words = bytes(-(-vocabulary // 32) * 4)
         try:
             tokens = list((ctypes.c_int32 * count).from_address(history))
-            may = np.broadcast_to(np.asarray(allows(tokens), bool), (vocabulary,))
-            bits = np.packbits(may, bitorder="little")
-            words[: bits.size] = bits
+            words = _packed(allows(tokens), vocabulary)
         except Exception as failure:
             failures.append(failure)
-        ctypes.memmove(allowed, words.ctypes.data, words.size)
+        ctypes.memmove(allowed, words, len(words))
 
     callback = c.TokenMask(mask)
     asked.mask = ctypes.cast(callback, ctypes.c_void_p)
     return biases, callback
+
+
+def _packed(may: Iterable[bool], vocabulary: int) -> bytes:
+    """Return bools as the bits of little-endian words, the first the lowest."""
+    each = bytes(may)  # of a NumPy array of bools this is its memory, a byte for each too
+    if len(each) != vocabulary:
+        raise TextError(
+            f"a mask says of {len(each)} tokens whether they may follow, the model has "
+            f"{vocabulary}",
+            hint="return a bool for each token of the vocabulary",
+        )
+    digits = each[::-1].translate(b"0" + b"1" * 255)
+    return int(digits, 2).to_bytes(-(-vocabulary // 32) * 4, "little")

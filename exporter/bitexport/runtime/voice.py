@@ -15,13 +15,8 @@ from bitexport.emit.manifest import Bundle
 from bitexport.errors import TextError
 from bitexport.runtime.emulated import EmulatedModel, emulated_model
 from bitexport.runtime.library import TRUNCATED
-from bitexport.runtime.model import (
-    HostModel,
-    Message,
-    host_library,
-    require_chat,
-    require_tokenizer,
-)
+from bitexport.runtime.model import HostModel, Message, require_chat, require_tokenizer
+from bitexport.runtime.opened import host_library
 from bitexport.runtime.session import Answer, Chosen, Ended, Event, Prefill, refused_session
 from bitexport.runtime.transcript import Transcript
 from bitexport.targets import Target
@@ -260,9 +255,9 @@ class EmulatedVoice(Voice):
 
     def _answer(self, turn: Turn, answer: Answer) -> Iterator[Event]:
         if isinstance(turn, str):
-            require_tokenizer(self._bundle, has_tokenizer=self._has_tokenizer)
+            require_tokenizer(self._bundle.data, has_tokenizer=self._has_tokenizer)
         if _is_chat(turn):
-            require_chat(self._bundle, has_chat=CHAT in self._sections)
+            require_chat(self._bundle.data, has_chat=CHAT in self._sections)
         self._is_saved = False
         self._saved.unlink(missing_ok=True)
         words = [*self._words, "--save", str(self._saved)]
@@ -296,7 +291,7 @@ def native_voice(
 ) -> Iterator[NativeVoice]:
     """Give the voice of a bundle on this machine."""
     with host_library(bundle) as library:
-        yield NativeVoice(HostModel(library, bundle), sampler, threads, draft)
+        yield NativeVoice(HostModel(library, bundle.data), sampler, threads, draft)
 
 
 @contextlib.contextmanager

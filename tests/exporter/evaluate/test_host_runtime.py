@@ -16,7 +16,7 @@ from bitexport.evaluate import host_runtime
 from bitexport.evaluate.host_runtime import HostLogits
 from bitexport.evaluate.windows import Text
 from bitexport.evaluate.work import Predictor, Work, open_predictor
-from bitexport.runtime.model import host_library
+from bitexport.runtime.opened import host_library
 from bitexport.toolchain.compile import SHARED
 
 CONTEXT = 24

@@ -10,9 +10,14 @@ from bitexport.paths import runtime_root
 from bitexport.runtime import library as c
 from bitexport.runtime.session import THREAD_POOL_BYTES
 
-HEADERS = ("bitexport.h", "bitexport_text.h", "bitexport_generate.h")
+HEADERS = (
+    "include/bitexport.h", "include/bitexport_text.h", "include/bitexport_generate.h",
+    "extras/bitx_map.h",
+)  # fmt: skip
 STRUCTURES: dict[str, type[ctypes.Structure]] = {
-    "bitx_section": c.Section, "bitx_model": c.Model, "bitx_config": c.Config,
+    "bitx_section": c.Section, "bitx_facts": c.Facts, "bitx_map": c.Map,
+    "bitx_trace_event": c.TraceEvent, "bitx_self_test_result": c.SelfTestResult,
+    "bitx_model": c.Model, "bitx_config": c.Config,
     "bitx_tensor": c.Tensor, "bitx_range": c.Range, "bitx_text": c.Text,
     "bitx_string_view": c.StringView, "bitx_stream_config": c.StreamConfig,
     "bitx_stream": c.Stream, "bitx_message": c.Message, "bitx_chat": c.Chat, "bitx_bias": c.Bias,
@@ -21,7 +26,7 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
 
 
 def test_the_structures_are_those_of_the_headers(tmp_path: Path) -> None:
-    lines = [f'#include "{runtime_root() / "include" / header}"' for header in HEADERS]
+    lines = [f'#include "{runtime_root() / header}"' for header in HEADERS]
     lines += ["#include <stdio.h>", "int main(void) {"]
     expected = []
     for name, structure in STRUCTURES.items():
@@ -33,7 +38,8 @@ def test_the_structures_are_those_of_the_headers(tmp_path: Path) -> None:
             described = getattr(structure, field)
             expected.append(f"{name}.{field} {described.offset} {described.size}")
     (tmp_path / "sizes.c").write_text("\n".join([*lines, "return 0; }"]), encoding="utf-8")
-    subprocess.run(["gcc", "sizes.c", "-o", "sizes"], cwd=tmp_path, check=True)
+    command = ["gcc", f"-I{runtime_root() / 'include'}", "sizes.c", "-o", "sizes"]
+    subprocess.run(command, cwd=tmp_path, check=True)
     said = subprocess.run([tmp_path / "sizes"], check=True, capture_output=True, text=True)
     assert said.stdout.splitlines() == expected
 

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from bitexport.package.check.archives import Entry
+from bitexport.package.check.elf import DamagedError
 from bitexport.package.check.elf_rules import MACHINES, PAGE, check_elf
 from bitexport.package.check.findings import Findings
+from bitexport.package.check.manifest import Manifest, read_manifest
 
-LIBRARY = re.compile(r"(?:^|/)(?:jni|lib|jniLibs|libs)/([\w.-]+)/[^/]+\.so$")
+# Prefab's folders, for who links against an AAR, have names of their own: `android.arm64-v8a`.
+LIBRARY = re.compile(r"(?:^|/)(?:jni|lib|jniLibs|libs)/(?:android\.)?([\w.-]+)/[^/]+\.so$")
 PLAY_BYTES = 200_000_000
+PLAY_TARGET = 36  # since 2026-08-31
 SMALL_PAGE = 4096
 WIDER = {"armeabi-v7a": "arm64-v8a", "armeabi": "arm64-v8a", "x86": "x86_64"}
 MANIFEST = "AndroidManifest.xml"
@@ -27,16 +31,19 @@ def libraries_of(entries: Mapping[str, Entry]) -> dict[str, list[Entry]]:
     return found
 
 
-def check_libraries(entries: Mapping[str, Entry], findings: Findings, needed: str) -> None:
+def check_libraries(
+    entries: Mapping[str, Entry], findings: Findings, needed: str, manifest: Manifest | None = None
+) -> None:
     """Check every library by the rules of its ABI, and which ABIs there are.
 
     `needed`: the rule that is broken where a library that one needs is not beside it.
     """
+    oldest = manifest.number("uses-sdk", "minSdkVersion") if manifest else None
     libraries = libraries_of(entries)
     for abi, each in libraries.items():
         beside = {PurePosixPath(entry.name).name for entry in each}
         for entry in each:
-            check_elf(entry.load(), entry.name, findings, abi, beside, needed)
+            check_elf(entry.load(), entry.name, findings, abi, beside, needed, oldest)
     abis = set(libraries)
     for abi in sorted(abis & set(WIDER)):
         if WIDER[abi] not in abis:
@@ -45,34 +52,55 @@ def check_libraries(entries: Mapping[str, Entry], findings: Findings, needed: st
         findings.add("no-emulator", ", ".join(sorted(abis)), "there is no x86_64")
 
 
-def check_aar(entries: Mapping[str, Entry], findings: Findings) -> None:
-    """Check what is particular to an AAR."""
+def check_aar(entries: Mapping[str, Entry], findings: Findings) -> Manifest | None:
+    """Check what is particular to an AAR; return its manifest if it has one that can be read."""
     for name in (MANIFEST, "classes.jar"):
         if name not in entries:
             findings.add("aar-entries", name, "is missing")
     if libraries_of(entries) and "classes.jar" in entries and "proguard.txt" not in entries:
         findings.add("consumer-rules", "proguard.txt", "is missing")
-    if MANIFEST in entries:
-        text = entries[MANIFEST].load().decode("utf-8", "replace")
-        if re.search(r'android:debuggable\s*=\s*"true"', text):
-            findings.add("debuggable", MANIFEST, "android:debuggable is true")
-        if not re.search(r"android:minSdkVersion\s*=", text):
-            findings.add("minimum-sdk", MANIFEST, "no android:minSdkVersion")
+    return _check_manifest(entries, findings)
 
 
-def check_apk(entries: Mapping[str, Entry], packed_bytes: int, findings: Findings) -> None:
+def check_apk(
+    entries: Mapping[str, Entry], packed_bytes: int, findings: Findings
+) -> Manifest | None:
     """Check what is particular to an APK: how its libraries lie in it, how large it is."""
+    manifest = _check_manifest(entries, findings)
+    extracts = manifest.says("application", "extractNativeLibs") if manifest else None
+    in_place = extracts == "false"
     for abi, libraries in libraries_of(entries).items():
         page = PAGE if abi in MACHINES and MACHINES[abi][1] == 64 else SMALL_PAGE  # noqa: PLR2004
         for entry in libraries:
             if not entry.stored:
-                findings.add("compressed-library", entry.name, "deflated")
-            elif entry.offset % page:
+                rule = "not-installable" if in_place else "compressed-library"
+                findings.add(rule, entry.name, "deflated")
+            elif entry.offset % page and (in_place or manifest is None):
                 findings.add(
                     "zip-alignment", entry.name, f"begins at {entry.offset:#x}, page {page:#x}"
                 )
+    target = manifest.number("uses-sdk", "targetSdkVersion") if manifest else None
+    if target is not None and target < PLAY_TARGET:
+        findings.add("target-sdk", MANIFEST, f"android:targetSdkVersion is {target}")
     if packed_bytes > PLAY_BYTES:
         findings.add("play-size", "the APK", f"{packed_bytes} bytes")
+    return manifest
+
+
+def _check_manifest(entries: Mapping[str, Entry], findings: Findings) -> Manifest | None:
+    """Check what an AAR's manifest, which is text, and an APK's, which is not, both may say."""
+    if MANIFEST not in entries:
+        return None
+    try:
+        manifest = read_manifest(entries[MANIFEST].load())
+    except DamagedError as error:
+        findings.add("damaged", MANIFEST, f"not readable as a manifest: {error}")
+        return None
+    if manifest.says("application", "debuggable") == "true":
+        findings.add("debuggable", MANIFEST, "android:debuggable is true")
+    if manifest.says("uses-sdk", "minSdkVersion") is None:
+        findings.add("minimum-sdk", MANIFEST, "no android:minSdkVersion")
+    return manifest
 
 
 def check_names(entries: Mapping[str, Entry], findings: Findings) -> None:

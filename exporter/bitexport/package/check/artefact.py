@@ -20,6 +20,7 @@ from bitexport.package.check.elf import MAGIC, DamagedError
 from bitexport.package.check.elf_rules import check_elf
 from bitexport.package.check.findings import Findings
 from bitexport.package.check.macho import is_macho, read_macho
+from bitexport.package.check.manifest import Manifest
 from bitexport.package.check.strings import check_strings
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -70,23 +71,24 @@ def _check_folder(path: Path, findings: Findings) -> None:
 def _check_zip(path: Path, findings: Findings) -> None:
     entries = open_zip(path)
     check_names(entries, findings)
-    needed = "needed"
+    needed, manifest = "needed", None
     if path.suffix == ".aar" or ("classes.jar" in entries and MANIFEST in entries):
-        check_aar(entries, findings)
+        manifest = check_aar(entries, findings)
         needed = "needed-elsewhere"
     elif path.suffix == ".apk" or MANIFEST in entries:
-        check_apk(entries, path.stat().st_size, findings)
-    _check_content(entries, findings, needed)
+        manifest = check_apk(entries, path.stat().st_size, findings)
+    _check_content(entries, findings, needed, manifest)
 
 
 def _check_content(
-    entries: Mapping[str, Entry], findings: Findings, needed: str = "needed-elsewhere"
-) -> None:
+    entries: Mapping[str, Entry], findings: Findings, needed: str = "needed-elsewhere",
+    manifest: Manifest | None = None,
+) -> None:  # fmt: skip
     """Check the libraries and frameworks that lie anywhere in an archive or folder.
 
     `needed`: the rule that a library breaks whose needs are neither there nor of the system.
     """
-    check_libraries(entries, findings, needed)
+    check_libraries(entries, findings, needed, manifest)
     android = {each.name for group in libraries_of(entries).values() for each in group}
     for name, entry in entries.items():
         if name.endswith((".so", ".dylib")) and name not in android and _fits(entry):

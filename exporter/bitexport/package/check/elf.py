@@ -24,6 +24,7 @@ DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_SONAME, DT_RPATH = 1, 4, 5, 6, 14, 
 DT_TEXTREL, DT_FLAGS, DT_RUNPATH = 22, 30, 29
 DT_GNU_HASH, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFEF5, 0x6FFFFFFE, 0x6FFFFFFF
 DF_TEXTREL = 4
+ANDROID_NOTE = ".note.android.ident"
 
 MACHINES = {3: "x86", 40: "arm", 62: "x86-64", 164: "hexagon", 183: "aarch64", 243: "riscv"}
 
@@ -81,6 +82,8 @@ class Elf:
     symbols: tuple[Symbol, ...] = ()
     versions: tuple[str, ...] = ()
     """What it needs of other libraries, as `GLIBC_2.34`."""
+    api: int | None = None
+    """The API level of Android that it was built for (`.note.android.ident`)."""
 
     @property
     def is_wide(self) -> bool:
@@ -166,6 +169,7 @@ class _Reader:
             kind=kind,
             segments=segments,
             sections=sections,
+            api=self.api(sections),
         )
         dynamic = self.dynamic(segments)
         return dataclasses.replace(elf, **self.of_dynamic(dynamic, segments)) if dynamic else elf
@@ -200,6 +204,13 @@ class _Reader:
         if at > len(self.data) or end < 0:
             raise DamagedError(f"a name at byte {at} has no end")
         return self.data[at:end].decode("utf-8", "backslashreplace")
+
+    def api(self, sections: tuple[Section, ...]) -> int | None:
+        for each in sections:
+            if each.name == ANDROID_NOTE and each.bytes >= 24:  # noqa: PLR2004
+                name_bytes, _, _ = self.unpack("III", each.offset)
+                return self.unpack("I", each.offset + 12 + name_bytes + -name_bytes % 4)[0]
+        return None
 
     def dynamic(self, segments: tuple[Segment, ...]) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []

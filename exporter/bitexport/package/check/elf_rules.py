@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from bitexport.package.check.elf import (
+    ANDROID_NOTE,
     ET_DYN,
     PF_W,
     PF_X,
@@ -33,6 +34,7 @@ SYSTEM = frozenset({
     "libm.so", "libmediandk.so", "libnativehelper.so", "libnativewindow.so",
     "libneuralnetworks.so", "libstdc++.so", "libsync.so", "libvulkan.so", "libz.so",
 })  # fmt: skip
+FIRST_64 = {32: 0, 64: 21}  # no device with an older Android has 64-bit ABIs
 MANY = 200  # names beyond JNI's
 
 
@@ -43,11 +45,13 @@ def check_elf(
     abi: str | None,
     beside: Collection[str] = (),
     needed: str = "needed",
+    oldest: int | None = None,
 ) -> None:
     """Check one file; `abi` is the folder's if it is in an Android package, None elsewhere.
 
     `beside`: names of the libraries in the same folder; `needed`: the rule that is broken where
-    one that this one needs is neither there nor of the system.
+    one that this one needs is neither there nor of the system; `oldest`: the API level from which
+    on the package says that it runs.
     """
     try:
         elf = read_elf(data)
@@ -76,6 +80,9 @@ def check_elf(
             if "/" not in name and name not in SYSTEM and name not in beside:
                 findings.add(needed, where, name)
         _check_abi(elf, where, findings, abi)
+        if oldest is not None and elf.api is not None and elf.api > max(oldest, FIRST_64[elf.bits]):
+            said = f"built for API {elf.api}, android:minSdkVersion is {oldest}"
+            findings.add("newer-api", where, said)
 
 
 def _alignment(elf: Elf) -> int:
@@ -85,7 +92,7 @@ def _alignment(elf: Elf) -> int:
 def _is_android(elf: Elf) -> bool:
     """Whether a file that lies anywhere was linked for Android."""
     sections = {each.name for each in elf.sections}
-    return ".note.android.ident" in sections or "libc.so" in elf.needed
+    return ANDROID_NOTE in sections or "libc.so" in elf.needed
 
 
 def _check_any(elf: Elf, where: str, findings: Findings, exported: list[str]) -> None:
@@ -116,7 +123,8 @@ def _is_loose(name: str, flags: int) -> bool:
 
 def _check_android(elf: Elf, where: str, findings: Findings) -> None:
     file = PurePosixPath(where).name
-    if elf.soname != file:
+    is_plugin = any(each.defined and each.name.startswith("PyInit_") for each in elf.symbols)
+    if elf.soname != file and not (is_plugin and elf.soname is None):  # nobody links with it
         findings.add("soname", where, f"SONAME is {elf.soname}" if elf.soname else "no SONAME")
     if not elf.sections:
         findings.add("section-headers", where, "none")

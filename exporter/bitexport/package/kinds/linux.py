@@ -8,6 +8,7 @@ from bitexport import __version__
 from bitexport.emit.manifest import DATA
 from bitexport.errors import TargetError
 from bitexport.package.check.elf import read_elf
+from bitexport.package.glibc import oldest_glibc
 from bitexport.package.kind import Kind, Order, copy, licences, slug, write_filled
 from bitexport.paths import packages_root
 from bitexport.toolchain.compile import ARCHIVE, SHARED, find_library
@@ -62,7 +63,7 @@ def write(order: Order) -> None:
         "POINTER_BYTES": target.pointer_bytes,
         "ARCHITECTURE": architecture,
         "MAINTAINER": MAINTAINER,
-        "GLIBC": _glibc(library.shared),
+        "GLIBC": "{}.{}".format(*oldest_glibc(read_elf(library.shared.read_bytes()))),
     }
     write_filled(lib / "pkgconfig" / "bitexport.pc", "linux/bitexport.pc.in", values)
     for name in ("bitexport-config.cmake", "bitexport-config-version.cmake"):
@@ -73,13 +74,6 @@ def write(order: Order) -> None:
     order.progress.say(
         f"for a .deb: dpkg-deb --root-owner-group --build {ROOT} (Maintainer is yours to fill in)"
     )
-
-
-def _glibc(library: Path) -> str:
-    """Return the oldest glibc that has every version of a symbol that the library asks for."""
-    asked = [name.partition("_") for name in read_elf(library.read_bytes()).versions]
-    numbers = [tuple(map(int, v.split("."))) for kind, _, v in asked if kind == "GLIBC"]
-    return ".".join(map(str, max(numbers, default=(2, 17))))
 
 
 def _kibibytes(folder: Path) -> int:

@@ -12,7 +12,12 @@ from typing import Any
 
 CODE = "int bitexport_answer(void); int bitexport_answer(void) { return 42; }\n"
 SOUND = ("-Wl,-z,max-page-size=16384", "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-nostdlib")
-MANIFEST = '<manifest><uses-sdk android:minSdkVersion="21"/></manifest>'
+ANDROID = "http://schemas.android.com/apk/res/android"
+MANIFEST = f'<manifest xmlns:android="{ANDROID}"><uses-sdk android:minSdkVersion="21"/></manifest>'
+ATTRIBUTES = {
+    "minSdkVersion": 0x0101020C, "targetSdkVersion": 0x01010270, "debuggable": 0x0101000F,
+    "extractNativeLibs": 0x010104EA,
+}  # fmt: skip
 ARM64, X86_64 = 0x0100000C, 0x01000007
 IOS, SIMULATOR, MACOS = 2, 7, 1
 
@@ -44,6 +49,46 @@ def archive(
             info.extra = b"\0" * (-begins % align)
             out.writestr(info, content)
     return path
+
+
+def binary_manifest(*elements: tuple[str, Mapping[str, int | bool]]) -> bytes:
+    """Return a manifest as an APK has it: a pool of strings, then elements with typed attributes.
+
+    The format is Android's frameworks/base/libs/androidfw/include/androidfw/ResourceTypes.h.
+    """
+    strings = [*ATTRIBUTES, "android", ANDROID, "manifest", *(name for name, _ in elements)]
+    starts, text = [], b""
+    for each in strings:
+        starts.append(len(text))
+        text += struct.pack("<H", len(each)) + each.encode("utf-16-le") + b"\0\0"
+    text += bytes(-len(text) % 4)
+    head = struct.pack("<IIIII", len(strings), 0, 0, 28 + 4 * len(strings), 0)
+    pool = _chunk(1, head, struct.pack(f"<{len(starts)}I", *starts) + text)
+    pool += _chunk(0x180, b"", struct.pack(f"<{len(ATTRIBUTES)}I", *ATTRIBUTES.values()))
+    none, number = 0xFFFFFFFF, strings.index
+
+    def node(kind: int, body: bytes) -> bytes:
+        return _chunk(kind, struct.pack("<II", 1, none), body)
+
+    def element(name: str, said: Mapping[str, int | bool]) -> bytes:
+        start = struct.pack("<IIHHHHHH", none, number(name), 20, 20, len(said), 0, 0, 0)
+        for key, value in said.items():
+            kind = 0x12 if isinstance(value, bool) else 0x10
+            data = none if value is True else int(value)
+            start += struct.pack("<IIIHBBI", number(ANDROID), number(key), none, 8, 0, kind, data)
+        return node(0x102, start)
+
+    def end(name: str) -> bytes:
+        return node(0x103, struct.pack("<II", none, number(name)))
+
+    space = struct.pack("<II", number("android"), number(ANDROID))
+    inner = b"".join(element(name, said) + end(name) for name, said in elements)
+    tree = node(0x100, space) + element("manifest", {}) + inner + end("manifest")
+    return _chunk(3, b"", pool + tree + node(0x101, space))
+
+
+def _chunk(kind: int, head: bytes, body: bytes) -> bytes:
+    return struct.pack("<HHI", kind, 8 + len(head), 8 + len(head + body)) + head + body
 
 
 def macho(

@@ -14,6 +14,7 @@ from tests.exporter.package.check.artefacts import (
     SOUND,
     X86_64,
     archive,
+    binary_manifest,
     framework_plist,
     library,
     macho,
@@ -42,11 +43,24 @@ def aar(folder: Path, name: str = SO, **more: object) -> Path:
     return archive(folder / "package.aar", {**files, name: built.read_bytes()})
 
 
-def apk(folder: Path, *, align: int = 16384, stored: bool = True) -> Path:
-    """Write an APK around a sound library."""
-    built = library(folder / "libanswer.so").read_bytes()
-    files = {"AndroidManifest.xml": b"\3", "lib/x86_64/libanswer.so": built}
+def apk(
+    folder: Path, *, align: int = 16384, stored: bool = True, code: str = CODE, target: int = 36,
+    least: int | None = 24, **application: bool,
+) -> Path:  # fmt: skip
+    """Write an APK around a sound library, which the manifest says is used where it lies."""
+    built = library(folder / "libanswer.so", code=code).read_bytes()
+    sdk = {"targetSdkVersion": target} | ({} if least is None else {"minSdkVersion": least})
+    said = {"extractNativeLibs": False, **application}
+    manifest = binary_manifest(("uses-sdk", sdk), ("application", said))
+    files = {"AndroidManifest.xml": manifest, "lib/x86_64/libanswer.so": built}
     return archive(folder / "app.apk", files, align=align, stored=stored)
+
+
+def built_for(api: int) -> str:
+    """Return code that says for which Android it was built, as the NDK's own start-up code does."""
+    note = f'.long 8, 4, 1\\n.asciz \\"Android\\"\\n.long {api}'
+    section = '.section .note.android.ident, \\"a\\", %note'
+    return f'__asm__("{section}\\n{note}\\n.text\\n");\n{CODE}'
 
 
 def zipped(folder: Path, files: dict[str, str]) -> Path:
@@ -88,7 +102,10 @@ CASES: dict[str, Callable[[Path], Path]] = {
     "damaged": lambda f: archive(f / "package.aar", {SO: b"\x7fELF\2\1"}),
     "page-size": lambda f: aar(f, more=["-s", "-Wl,-z,max-page-size=4096"]),
     "zip-alignment": lambda f: apk(f, align=4),
-    "compressed-library": lambda f: apk(f, stored=False),
+    "compressed-library": lambda f: apk(f, stored=False, extractNativeLibs=True),
+    "not-installable": lambda f: apk(f, stored=False),
+    "target-sdk": lambda f: apk(f, target=35),
+    "newer-api": lambda f: apk(f, code=built_for(26)),
     "abi": lambda f: aar(f, "jni/arm64-v8a/libanswer.so"),
     "no-64-bit": lambda f: aar(f, "jni/armeabi-v7a/libanswer.so"),
     "no-emulator": lambda f: aar(f, "jni/arm64-v8a/libanswer.so"),
@@ -108,7 +125,13 @@ CASES: dict[str, Callable[[Path], Path]] = {
         f, {"AndroidManifest.xml": MANIFEST, "classes.jar": "", SO: "not ELF"}
     ),
     "debuggable": lambda f: zipped(
-        f, {"AndroidManifest.xml": '<application android:debuggable="true"/>', "classes.jar": ""}
+        f,
+        {
+            "AndroidManifest.xml": MANIFEST.replace(
+                "/><", '/><application android:debuggable="true"/><'
+            ),
+            "classes.jar": "",
+        },
     ),
     "minimum-sdk": lambda f: zipped(f, {"AndroidManifest.xml": "<manifest/>", "classes.jar": ""}),
     "play-size": apk,
@@ -162,6 +185,33 @@ def test_nothing_is_found_in_what_is_sound(tmp_path: Path) -> None:
     assert broken(library(tmp_path / "libanswer.so")) == set()
     assert broken(xcframework(tmp_path / "Model.xcframework")) == set()
     assert broken(tmp_path) == set(), "a folder of all of them"
+
+
+def test_what_the_manifest_of_an_apk_says_is_read(tmp_path: Path) -> None:
+    assert broken(apk(tmp_path / "1", debuggable=True)) == {"debuggable"}
+    assert broken(apk(tmp_path / "2", least=None)) == {"minimum-sdk"}
+    assert broken(apk(tmp_path / "3", code=built_for(24))) == set()
+    assert broken(apk(tmp_path / "4", align=4, extractNativeLibs=True)) == set(), "it is copied"
+
+
+def test_a_manifest_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    sound = binary_manifest(("uses-sdk", {"minSdkVersion": 24}), ("application", {}))
+    for name, data in (("cut", sound[:60]), ("text", b"<manifest"), ("empty", b"")):
+        path = archive(tmp_path / f"{name}.apk", {"AndroidManifest.xml": data})
+        assert broken(path) == {"damaged"}, name
+
+
+@pytest.mark.parametrize("folder", ["jni/x86_64", "prefab/modules/answer/libs/android.x86_64"])
+def test_a_library_is_checked_wherever_an_aar_may_hold_it(folder: str, tmp_path: Path) -> None:
+    assert broken(aar(tmp_path / "sound", f"{folder}/libanswer.so")) == set()
+    small = ["-s", "-Wl,-z,max-page-size=4096"]
+    assert broken(aar(tmp_path / "small", f"{folder}/libanswer.so", more=small)) == {"page-size"}
+
+
+def test_a_module_of_python_needs_no_name_of_its_own(tmp_path: Path) -> None:
+    module = CODE.replace("bitexport_answer", "PyInit_answer")
+    assert broken(aar(tmp_path, soname=None, code=module)) == set()
+    assert broken(aar(tmp_path, soname="libelse.so", code=module)) == {"soname"}
 
 
 def test_an_xcframework_is_found_in_a_zip(tmp_path: Path) -> None:
