@@ -11,7 +11,8 @@ from bitexport.package.check.archives import Entry
 from bitexport.package.check.elf_rules import MACHINES, PAGE, check_elf
 from bitexport.package.check.findings import Findings
 
-LIBRARY = re.compile(r"(?:^|/)(?:jni|lib|jniLibs|libs)/([\w.-]+)/[^/]+\.so$")
+# What prefab/ has for native users lies in libs/android.<abi>.
+LIBRARY = re.compile(r"(?:^|/)(?:jni|lib|jniLibs|libs)/(?:android\.)?([\w.-]+)/[^/]+\.so$")
 PLAY_BYTES = 200_000_000
 SMALL_PAGE = 4096
 WIDER = {"armeabi-v7a": "arm64-v8a", "armeabi": "arm64-v8a", "x86": "x86_64"}
