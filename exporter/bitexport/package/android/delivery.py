@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from bitexport.emit.manifest import Bundle
 from bitexport.package.android.library import android_root
-from bitexport.package.kind import slug
+from bitexport.package.kind import copy, slug
 from bitexport.targets import find_target
 
 CHUNK_BYTES = 4 << 20
@@ -35,27 +34,37 @@ class Delivered:
     """For which its target has kernels: what a core must have to be of that kind."""
     chunks: tuple[str, ...]
     """SHA-256 of each."""
+    pack: str | None = None
+    """The asset pack that it lies in; None: it is too large for one."""
 
 
 def deliver(
-    bundles: Sequence[Bundle], folder: Path, chunk_bytes: int = CHUNK_BYTES
-) -> list[Delivered]:
-    """Write an asset pack for every bundle's .bitx file into a new folder."""
-    folder.mkdir(parents=True)
-    script = (android_root() / "asset-pack" / "build.gradle.kts").read_text(encoding="utf-8")
+    bundles: Sequence[Bundle], folder: Path, chunk_bytes: int = CHUNK_BYTES,
+    most_bytes: int = MOST_PACK_BYTES,
+) -> list[Delivered]:  # fmt: skip
+    """Write every bundle's .bitx file into `packs/` of a folder, an asset pack for each.
+
+    One of more than `most_bytes` goes to `models/`.
+    """
     delivered = []
     for bundle in bundles:
         name = f"{slug(bundle)}-{bundle.target_name}.bitx"
-        pack = re.sub(r"[^a-z0-9]", "_", f"model_{bundle.target_name}")
-        file = folder / pack / ASSETS / name
-        file.parent.mkdir(parents=True)
-        shutil.copyfile(bundle.data, file)
-        lines = script.replace("@PACK@", pack)
-        (folder / pack / "build.gradle.kts").write_text(lines, encoding="utf-8")
+        nbytes = bundle.data.stat().st_size
+        pack = None
+        if nbytes <= most_bytes:
+            pack = re.sub(r"[^a-z0-9]", "_", f"model_{bundle.target_name}")
+            _write_script(folder / "packs" / pack, pack)
+        file = (folder / "packs" / pack / ASSETS if pack else folder / "models") / name
+        copy(bundle.data, file)
         chunks, isas = tuple(_chunks(file, chunk_bytes)), find_target(bundle.target_name).isas
-        nbytes = file.stat().st_size
-        delivered.append(Delivered(name=name, nbytes=nbytes, isas=isas, chunks=chunks))
+        delivered.append(Delivered(name=name, nbytes=nbytes, isas=isas, chunks=chunks, pack=pack))
     return delivered
+
+
+def _write_script(folder: Path, pack: str) -> None:
+    script = (android_root() / "asset-pack" / "build.gradle.kts").read_text(encoding="utf-8")
+    folder.mkdir(parents=True)
+    (folder / "build.gradle.kts").write_text(script.replace("@PACK@", pack), encoding="utf-8")
 
 
 def delivery_properties(models: Sequence[Delivered], chunk_bytes: int = CHUNK_BYTES) -> bytes:
