@@ -54,5 +54,5 @@ tasks.named("preBuild") { dependsOn(copyFlows) }
 
 dependencies {
     implementation(files(bitexport.resolve("bitexport.aar")))
-    implementation("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.9.0")
+    implementation("org.jetbrains.kotlinx:kotlinx-coroutines-core:1.9.0")
 }
