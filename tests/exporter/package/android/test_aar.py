@@ -92,6 +92,8 @@ def test_symbols_are_those_of_the_library(
     for name in (".text", ".rodata"):
         ours, theirs = kept.get_section_by_name(name), shipped.get_section_by_name(name)
         assert (ours["sh_addr"], ours.data()) == (theirs["sh_addr"], theirs.data())
+    found = [file.get_section_by_name(".note.gnu.build-id") for file in (kept, shipped)]
+    assert found[0].data() == found[1].data()  # by which Play finds the symbols of a crash
 
 
 def test_libraries_lie_uncompressed_at_multiples_of_a_page(package: Path) -> None:
