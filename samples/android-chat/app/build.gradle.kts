@@ -36,7 +36,9 @@ android {
     }
 
     // A small model travels as an asset; a large one as an asset pack, or by Models.download().
-    sourceSets["main"].assets.srcDir(bitexport.resolve("packs/model_arm64/src/main/assets"))
+    bitexport.resolve("packs").listFiles().orEmpty().forEach {
+        sourceSets["main"].assets.srcDir(it.resolve("src/main/assets"))
+    }
 
     androidResources {
         noCompress += "bitx"
