@@ -30,8 +30,9 @@ import java.util.concurrent.Executor
 /** A conversation with a model on the device: one field, one button, what was said. */
 class ChatActivity : Activity() {
     // The main thread, with nothing but kotlinx-coroutines-core.
-    private val main = Executor { Handler(Looper.getMainLooper()).post(it) }
-    private val scope = CoroutineScope(SupervisorJob() + main.asCoroutineDispatcher())
+    private val main = Handler(Looper.getMainLooper())
+    private val scope =
+        CoroutineScope(SupervisorJob() + Executor { main.post(it) }.asCoroutineDispatcher())
     private lateinit var said: TextView
     private lateinit var field: EditText
     private lateinit var button: Button
