@@ -39,7 +39,8 @@ final class UseBitexport {
             case "saved": saved(file, folder); break;
             case "ends": ends(file); break;
             case "cancel": cancel(file); break;
-            case "close": close(file); break;
+            case "close": close(file, 50); break;
+            case "close-few": close(file, 10); break;
             case "threads": threads(file); break;
             case "hostile": hostile(file); break;
             case "refused": refused(file, folder); break;
@@ -208,8 +209,8 @@ final class UseBitexport {
     }
 
     /** Sessions and model are closed by another thread while an answer is computed. */
-    static void close(File file) throws InterruptedException {
-        for (int round = 0; round < 50; round++) {
+    static void close(File file, int rounds) throws InterruptedException {
+        for (int round = 0; round < rounds; round++) {
             BitexportModel model = BitexportModel.open(file);
             Session session = model.newSession(new SessionOptions().threads(1 + round % 2));
             CountDownLatch begun = new CountDownLatch(1);
@@ -249,7 +250,7 @@ final class UseBitexport {
                 session.cancel(); // allowed, and nothing
             }
         }
-        say("50 rounds");
+        say(rounds + " rounds");
     }
 
     static void threads(File file) throws InterruptedException {

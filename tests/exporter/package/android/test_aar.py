@@ -14,6 +14,7 @@ import pytest
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from tests.exporter.package.android.conftest import NOTICE
 from tests.tiny_checkpoint import write_checkpoint
 
 from bitexport.emit.manifest import Bundle
@@ -114,6 +115,7 @@ def test_the_aar_has_what_gradle_reads(members: dict[str, bytes]) -> None:
     assert b"native <methods>" in members["proguard.txt"]
     assert members["R.txt"] == b""
     assert b"MIT License" in members["LICENSE.bitexport"]
+    assert members["NOTICE.model"].decode() == NOTICE
     assert json.loads(members["prefab/prefab.json"])["schema_version"] == 2
     place = "prefab/modules/bitexport"
     assert {f"{place}/include/{n}.h" for n in ("bitexport", "bitexport_text", "bitx_map")} <= set(
