@@ -30,6 +30,8 @@ class Delivered:
     """For which its target has kernels: what a core must have to be of that kind."""
     chunks: tuple[str, ...]
     """SHA-256 of each."""
+    pack: str | None = None
+    """The asset pack of Android that it lies in, if any."""
 
 
 def deliver_file(bundle: Bundle, folder: Path, chunk_bytes: int = CHUNK_BYTES) -> Delivered:

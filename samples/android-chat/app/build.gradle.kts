@@ -36,7 +36,9 @@ android {
     }
 
     // A small model travels as an asset; a large one as an asset pack, or by Models.download().
-    sourceSets["main"].assets.srcDir(bitexport.resolve("packs/model_arm64/src/main/assets"))
+    bitexport.resolve("packs").listFiles().orEmpty().forEach {
+        sourceSets["main"].assets.srcDir(it.resolve("src/main/assets"))
+    }
 
     androidResources {
         noCompress += "bitx"
@@ -54,5 +56,5 @@ tasks.named("preBuild") { dependsOn(copyFlows) }
 
 dependencies {
     implementation(files(bitexport.resolve("bitexport.aar")))
-    implementation("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.9.0")
+    implementation("org.jetbrains.kotlinx:kotlinx-coroutines-core:1.9.0")
 }

@@ -15,12 +15,7 @@ from pathlib import Path
 from bitexport import __version__
 from bitexport.emit.manifest import Bundle
 from bitexport.package.android.classes import java_sources, write_classes
-from bitexport.package.android.delivery import (
-    MOST_PACK_BYTES,
-    RESOURCE,
-    deliver,
-    delivery_properties,
-)
+from bitexport.package.android.delivery import RESOURCE, deliver, delivery_properties
 from bitexport.package.android.library import (
     AndroidLibrary,
     android_root,
@@ -32,7 +27,7 @@ from bitexport.package.archive import write_zip
 from bitexport.package.delivery import refuse_strangers
 from bitexport.package.kind import licences
 from bitexport.paths import runtime_root
-from bitexport.progress import SILENT, Progress, size
+from bitexport.progress import SILENT, Progress
 from bitexport.toolchain.compile import EXTRAS
 
 AAR, SOURCES = "bitexport.aar", "bitexport-sources.jar"
@@ -45,20 +40,21 @@ def write_android(bundles: Sequence[Bundle], folder: Path, progress: Progress = 
     """Write into a folder: the AAR, its sources, `symbols/`, and an asset pack for each model.
 
     Bundles are of one model with one arithmetic; a device takes the file that its core runs best.
+    A model that Play takes in no pack lies in `models/` instead, to be served by the app's owner.
     """
     refuse_strangers(bundles)
-    models = deliver(bundles, folder / "packs")
+    models = deliver(bundles, folder)
     for model in models:
-        if model.nbytes > MOST_PACK_BYTES:
-            progress.say(
-                f"{model.name}: Play takes no pack of {size(model.nbytes)}; serve it yourself"
-            )
+        if model.pack is None:
+            progress.say(f"{model.name}: too large for a pack of Google Play, so it is in models/")
     with tempfile.TemporaryDirectory(prefix="bitexport-") as scratch:
         libraries = []
         for abi in load_abis().values():
             archive = verified_archive(abi, bundles)
             with progress.stage(f"library {abi.name}"):
                 libraries.append(build_android_library(abi, archive, Path(scratch)))
+            if libraries[-1].warnings:
+                progress.say(libraries[-1].warnings)
             if archive is not None:
                 progress.say(f"{abi.name}: linked with the bundle's own {abi.target.name} library")
         shutil.copytree(Path(scratch) / "symbols", folder / "symbols")

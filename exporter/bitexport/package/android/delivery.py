@@ -5,6 +5,7 @@ https://developer.android.com/guide/playcore/asset-delivery
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +21,29 @@ RESOURCE = "ai/bitexport/models.properties"
 
 
 def deliver(
-    bundles: Sequence[Bundle], folder: Path, chunk_bytes: int = CHUNK_BYTES
-) -> list[Delivered]:
-    """Write an asset pack for every bundle's .bitx file into a new folder."""
-    folder.mkdir(parents=True)
-    script = (android_root() / "asset-pack" / "build.gradle.kts").read_text(encoding="utf-8")
+    bundles: Sequence[Bundle], folder: Path, chunk_bytes: int = CHUNK_BYTES,
+    most_bytes: int = MOST_PACK_BYTES,
+) -> list[Delivered]:  # fmt: skip
+    """Write every bundle's .bitx file into `packs/` of a folder, an asset pack for each.
+
+    One of more than `most_bytes` goes to `models/`.
+    """
     delivered = []
     for bundle in bundles:
-        pack = re.sub(r"[^a-z0-9]", "_", f"model_{bundle.target_name}")
-        delivered.append(deliver_file(bundle, folder / pack / ASSETS, chunk_bytes))
-        lines = script.replace("@PACK@", pack)
-        (folder / pack / "build.gradle.kts").write_text(lines, encoding="utf-8")
+        pack = None
+        if bundle.data.stat().st_size <= most_bytes:
+            pack = re.sub(r"[^a-z0-9]", "_", f"model_{bundle.target_name}")
+            _write_script(folder / "packs" / pack, pack)
+        place = folder / "packs" / pack / ASSETS if pack else folder / "models"
+        file = deliver_file(bundle, place, chunk_bytes)
+        delivered.append(dataclasses.replace(file, pack=pack))
     return delivered
+
+
+def _write_script(folder: Path, pack: str) -> None:
+    script = (android_root() / "asset-pack" / "build.gradle.kts").read_text(encoding="utf-8")
+    folder.mkdir(parents=True)
+    (folder / "build.gradle.kts").write_text(script.replace("@PACK@", pack), encoding="utf-8")
 
 
 def delivery_properties(models: Sequence[Delivered], chunk_bytes: int = CHUNK_BYTES) -> bytes:

@@ -22,7 +22,7 @@ PAGE_BYTES = 16384
 BIONIC_FLAGS = ("-fPIC", "-fno-stack-protector", "-nostdinc")
 LINK_FLAGS = (
     *("-shared", "-nostdlib", "-Wl,--no-undefined", f"-Wl,-soname,{SHARED}"),
-    *("-Wl,--build-id=none", "-Wl,-Bsymbolic-functions", "-Wl,--hash-style=both"),
+    *("-Wl,--build-id=sha1", "-Wl,-Bsymbolic-functions", "-Wl,--hash-style=both"),
     *(f"-Wl,-z,max-page-size={PAGE_BYTES}", f"-Wl,-z,common-page-size={PAGE_BYTES}"),
     *("-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now"),
 )

@@ -19,6 +19,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.NoSuchElementException;
+import java.util.TreeSet;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
@@ -37,14 +39,16 @@ final class UseBitexport {
             case "saved": saved(file, folder); break;
             case "ends": ends(file); break;
             case "cancel": cancel(file); break;
-            case "close": close(file); break;
+            case "close": close(file, 50); break;
+            case "close-few": close(file, 10); break;
             case "threads": threads(file); break;
+            case "hostile": hostile(file); break;
             case "refused": refused(file, folder); break;
             case "cycles": cycles(file); break;
             case "self-test": selfTest(file); break;
             case "download": download(words[1], folder); break;
             case "install": install(file, folder); break;
-            case "choose": say(new Models().name()); break;
+            case "choose": choose(); break;
             default: throw new IllegalArgumentException(words[0]);
         }
     }
@@ -205,8 +209,8 @@ final class UseBitexport {
     }
 
     /** Sessions and model are closed by another thread while an answer is computed. */
-    static void close(File file) throws InterruptedException {
-        for (int round = 0; round < 50; round++) {
+    static void close(File file, int rounds) throws InterruptedException {
+        for (int round = 0; round < rounds; round++) {
             BitexportModel model = BitexportModel.open(file);
             Session session = model.newSession(new SessionOptions().threads(1 + round % 2));
             CountDownLatch begun = new CountDownLatch(1);
@@ -246,7 +250,7 @@ final class UseBitexport {
                 session.cancel(); // allowed, and nothing
             }
         }
-        say("50 rounds");
+        say(rounds + " rounds");
     }
 
     static void threads(File file) throws InterruptedException {
@@ -282,9 +286,102 @@ final class UseBitexport {
         try {
             deed.dare();
             say("not refused");
-        } catch (BitexportException | IllegalArgumentException refused) {
+        } catch (BitexportException | IllegalArgumentException | IllegalStateException refused) {
             say(refused.getMessage());
         }
+    }
+
+    /** Who closes twice, goes on after that, asks from two threads, throws, or cancels too late. */
+    static void hostile(File file) throws Exception {
+        BitexportModel model = BitexportModel.open(file);
+        Session session = model.newSession();
+        Answer cancelledLate = session.generate(PROMPT, greedy(2));
+        cancelledLate.text();
+        session.reset();
+        Answer answer = session.generate(PROMPT, greedy(10));
+        answer.next();
+        cancelledLate.cancel();
+        cancelledLate.close();
+        say(answer.text());
+
+        session.reset();
+        try (Answer thrown = session.generate(PROMPT, greedy(10))) {
+            throw new IllegalStateException("the screen is gone after " + thrown.next());
+        } catch (IllegalStateException gone) {
+            say(gone.getMessage());
+        }
+        session.reset();
+        sayContest(session);
+        session.reset();
+        sayShared(session);
+
+        Answer left = session.generate(PROMPT, greedy(10));
+        session.close();
+        session.close();
+        say(left.next());
+        left.close();
+        left.cancel();
+        sayRefusal(() -> session.generate(PROMPT));
+        sayRefusal(() -> session.chat("Hello.", new Options()));
+        sayRefusal(session::reset);
+        sayRefusal(() -> session.save(new File("never")));
+        model.close();
+        model.close();
+        sayRefusal(model::newSession);
+        sayRefusal(model::selfTest);
+        sayRefusal(model::check);
+        sayRefusal(() -> model.tokenize("a"));
+        say(model.name() + " " + model.context());
+    }
+
+    /** Two threads begin an answer at once: one of them gets it. */
+    static void sayContest(Session session) throws InterruptedException {
+        CountDownLatch begin = new CountDownLatch(1);
+        List<Answer> begun = Collections.synchronizedList(new ArrayList<>());
+        List<String> refused = Collections.synchronizedList(new ArrayList<>());
+        Runnable contender =
+                () -> {
+                    try {
+                        begin.await();
+                        begun.add(session.generate(PROMPT, greedy(10)));
+                    } catch (IllegalStateException | InterruptedException second) {
+                        refused.add(second.getMessage());
+                    }
+                };
+        Thread[] threads = {new Thread(contender), new Thread(contender)};
+        for (Thread thread : threads) {
+            thread.start();
+        }
+        begin.countDown();
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        say(begun.size() + " " + refused);
+        say(begun.get(0).text());
+    }
+
+    /** Two threads read one answer: each event comes to one of them. */
+    static void sayShared(Session session) throws InterruptedException {
+        Answer answer = session.generate(PROMPT, greedy(40));
+        List<Event> seen = Collections.synchronizedList(new ArrayList<>());
+        Runnable reader =
+                () -> {
+                    try {
+                        while (answer.hasNext()) {
+                            seen.add(answer.next());
+                        }
+                    } catch (NoSuchElementException other) { // had the last one
+                        return;
+                    }
+                };
+        Thread[] threads = {new Thread(reader), new Thread(reader)};
+        for (Thread thread : threads) {
+            thread.start();
+        }
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        say(seen.size() + " " + seen.stream().filter(e -> e.kind == Event.Kind.END).count());
     }
 
     static void refused(File file, File folder) throws Exception {
@@ -361,6 +458,11 @@ final class UseBitexport {
             say(model.selfTest());
             say(model.selfTest(2));
         }
+    }
+
+    static void choose() throws IOException {
+        say(new Models().name());
+        say(new TreeSet<>(Models.instructionSets()));
     }
 
     static void sayFetched(File file) {

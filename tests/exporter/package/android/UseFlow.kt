@@ -41,6 +41,11 @@ fun main(words: Array<String>) = runBlocking {
             println(session.tokens().toList() == stopped)
 
             session.reset()
+            val broken = session.generateFlow(PROMPT, endless)
+            println(runCatching { broken.collect { error("the screen is gone") } }.exceptionOrNull()?.message)
+            println(session.generateFlow(" The", Options().temperature(0f).maxTokens(2)).toList().size)
+
+            session.reset()
             println(session.chatFlow("A dog.", Options().temperature(0f).maxTokens(4)).toList().size)
         }
     }

@@ -14,16 +14,18 @@ import pytest
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+from tests.exporter.package.android.conftest import NOTICE
 from tests.tiny_checkpoint import write_checkpoint
 
 from bitexport.emit.manifest import Bundle
 from bitexport.errors import BundleError, TargetError
 from bitexport.models.parts.options import Options
-from bitexport.package.android.aar import AAR, SOURCES, write_android
+from bitexport.package.android.aar import AAR, SOURCES
 from bitexport.package.android.classes import write_classes
-from bitexport.package.android.delivery import RESOURCE
+from bitexport.package.android.delivery import RESOURCE, deliver
 from bitexport.package.android.library import android_root, build_android_library, load_abis
 from bitexport.package.bundle import Wanted, build_bundle
+from bitexport.package.check.artefact import check_artefact
 from bitexport.package.delivery import CHUNK_BYTES, refuse_strangers
 from bitexport.package.kind import write_package
 from bitexport.targets import Target, find_target
@@ -37,14 +39,6 @@ ALLOWED = frozenset(
     for line in (android_root() / "libc/libc_stub.S").read_text(encoding="utf-8").splitlines()
     if line.startswith("stub ")
 )
-
-
-@pytest.fixture(scope="module")
-def package(story: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the package of the story model."""
-    folder = tmp_path_factory.mktemp("package")
-    write_android([story], folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +94,8 @@ def test_symbols_are_those_of_the_library(
     for name in (".text", ".rodata"):
         ours, theirs = kept.get_section_by_name(name), shipped.get_section_by_name(name)
         assert (ours["sh_addr"], ours.data()) == (theirs["sh_addr"], theirs.data())
+    found = [file.get_section_by_name(".note.gnu.build-id") for file in (kept, shipped)]
+    assert found[0].data() == found[1].data()  # by which Play finds the symbols of a crash
 
 
 def test_libraries_lie_uncompressed_at_multiples_of_a_page(package: Path) -> None:
@@ -120,6 +116,7 @@ def test_the_aar_has_what_gradle_reads(members: dict[str, bytes]) -> None:
     assert b"native <methods>" in members["proguard.txt"]
     assert members["R.txt"] == b""
     assert b"MIT License" in members["LICENSE.bitexport"]
+    assert members["NOTICE.model"].decode() == NOTICE
     assert json.loads(members["prefab/prefab.json"])["schema_version"] == 2
     place = "prefab/modules/bitexport"
     assert {f"{place}/include/{n}.h" for n in ("bitexport", "bitexport_text", "bitx_map")} <= set(
@@ -135,32 +132,64 @@ def test_the_aar_has_what_gradle_reads(members: dict[str, bytes]) -> None:
     assert struct.unpack_from(">H", code, 6) == (52,)  # Java 8, whatever JDK compiled it
 
 
-def test_the_model_lies_outside_and_its_chunks_are_listed(
-    package: Path, members: dict[str, bytes], story: Bundle
+def test_each_model_lies_in_a_pack_without_code_and_its_chunks_are_listed(
+    package: Path, members: dict[str, bytes], stories: list[Bundle]
 ) -> None:
-    model = package / "packs/model_host/src/main/assets/stories-ternary-3m-host.bitx"
-    script = (package / "packs/model_host/build.gradle.kts").read_text(encoding="utf-8")
-    assert 'packName.set("model_host")' in script
-    assert model.read_bytes() == story.data.read_bytes()
     with zipfile.ZipFile(io.BytesIO(members["classes.jar"])) as classes:
         lines = classes.read(RESOURCE).decode().splitlines()
     said = dict(line.split("=", 1) for line in lines)
-    assert said["0.name"] == model.name
-    assert said["0.bytes"] == str(model.stat().st_size)
-    assert len(said["0.chunks"].split()) == -(-model.stat().st_size // CHUNK_BYTES)
+    assert said["models"] == str(len(stories))
+    for i, (bundle, pack) in enumerate(
+        zip(stories, ("model_host", "model_arm64", "model_arm64_v8_0"), strict=True)
+    ):
+        folder = package / "packs" / pack
+        script, model = sorted(path for path in folder.rglob("*") if path.is_file())
+        assert f'packName.set("{pack}")' in script.read_text(encoding="utf-8")
+        assert model.read_bytes() == bundle.data.read_bytes()
+        assert model == folder / f"src/main/assets/stories-ternary-3m-{bundle.target_name}.bitx"
+        assert said[f"{i}.name"] == model.name
+        assert said[f"{i}.bytes"] == str(model.stat().st_size)
+        assert len(said[f"{i}.chunks"].split()) == -(-model.stat().st_size // CHUNK_BYTES)
     with zipfile.ZipFile(package / SOURCES) as sources:
         assert "ai/bitexport/BitexportFlow.kt" in sources.namelist()
 
 
+def test_a_model_that_play_takes_in_no_pack_is_for_the_owners_server(
+    story: Bundle, tmp_path: Path
+) -> None:
+    size = story.data.stat().st_size
+    (fits,) = deliver([story], tmp_path / "fits", most_bytes=size)
+    (larger,) = deliver([story], tmp_path / "larger", most_bytes=size - 1)
+    assert (fits.pack, larger.pack) == ("model_host", None)
+    assert [path.name for path in (tmp_path / "larger").iterdir()] == ["models"]
+    assert (tmp_path / "larger/models" / larger.name).read_bytes() == story.data.read_bytes()
+    assert larger.chunks == fits.chunks
+
+
+def test_libraries_are_those_that_verify_runs(packaged: tuple[Path, list[str]]) -> None:
+    assert packaged[1] == [  # and no warning of a compiler
+        "arm64-v8a: linked with the bundle's own arm64 library",
+        "x86_64: linked with the bundle's own host library",
+    ]
+
+
+def test_the_package_breaks_no_rule(package: Path) -> None:
+    findings = check_artefact(package / AAR)
+    assert len(findings.looked_at) >= len(MACHINES)
+    assert findings.sorted() == []
+
+
 def test_the_same_sources_give_the_same_bytes(
-    libraries: Callable[[Target], Library], android_library: Callable[[str], Path], tmp_path: Path
+    libraries: Callable[[Target], Library], members: dict[str, bytes], tmp_path: Path
 ) -> None:
     archive = libraries(find_target("host")).archive
     again = build_android_library(load_abis()["x86_64"], archive, tmp_path)
-    assert again.shared.read_bytes() == android_library("x86_64").read_bytes()
-    for name in ("first.jar", "second.jar"):
-        write_classes(tmp_path / name)
-    assert (tmp_path / "first.jar").read_bytes() == (tmp_path / "second.jar").read_bytes()
+    assert again.warnings == ""
+    assert again.shared.read_bytes() == members["jni/x86_64/libbitexport.so"]
+    with zipfile.ZipFile(io.BytesIO(members["classes.jar"])) as classes:
+        listed = classes.read(RESOURCE)
+    assert write_classes(tmp_path / "classes.jar", {RESOURCE: listed}) == ""
+    assert (tmp_path / "classes.jar").read_bytes() == members["classes.jar"]
 
 
 def test_bundles_that_would_not_say_the_same_are_refused(story: Bundle, tmp_path: Path) -> None:

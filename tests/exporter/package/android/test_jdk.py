@@ -122,6 +122,23 @@ def test_two_sessions_in_two_threads(jdk: Jdk, reference: Reference, tmp_path: P
     assert [tokens_of(line) for line in jdk.run("threads", tmp_path)] == wanted
 
 
+def test_who_closes_twice_or_goes_on_after_that_is_told(
+    jdk: Jdk, reference: Reference, tmp_path: Path
+) -> None:
+    text = reference.answer(reference.encode(PROMPT), GREEDY, 10)[1]
+    under_way = "an answer is under way: read it to its END event, or close it"
+    assert jdk.run("hostile", tmp_path) == [
+        text,  # the answer before it was cancelled too late
+        "the screen is gone after PREFILL 5 of 5",
+        f"1 [{under_way}]", text,
+        "42 1",  # one of reading, 40 tokens, one end, each event once
+        "END CANCELLED",
+        *["the session is closed"] * 4,
+        *[f"{jdk.model}: the model is closed"] * 4,
+        "bitexport/stories-ternary-3m 512",
+    ]  # fmt: skip
+
+
 def test_what_is_wrong_is_named(jdk: Jdk, tmp_path: Path) -> None:
     wrong, model = tmp_path / "wrong", jdk.model
     assert jdk.run("refused", tmp_path) == [

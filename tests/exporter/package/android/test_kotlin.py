@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.exporter.package.android.conftest import HERE, SECONDS, Jdk
+from tests.exporter.package.android.conftest import BRIEF, HERE, SECONDS, Jdk
 from tests.generate.conftest import Reference
 
 from bitexport.package.android.library import android_root
@@ -22,10 +22,11 @@ COMPILERS_OWN = (
 def test_a_flow_ends_once_is_left_early_and_is_cancelled(
     kotlin: Path, jdk: Jdk, reference: Reference, tmp_path: Path
 ) -> None:
-    needed = [str(kotlin / f"{name}.jar") for name in COMPILERS_OWN]
+    needed = [str(kotlin / "lib" / f"{name}.jar") for name in COMPILERS_OWN]
     libraries = [name for name in needed if "stdlib" in name or "coroutines" in name]
-    command = ["java", "-cp", ":".join(needed), COMPILER, "-Werror", "-no-stdlib", "-no-reflect"]
-    command += ["-cp", ":".join([str(jdk.classes), *libraries]), "-d", str(tmp_path)]
+    command = ["java", *BRIEF, "-cp", ":".join(needed), COMPILER]
+    command += ["-Werror", "-no-stdlib", "-no-reflect", "-d", str(tmp_path)]
+    command += ["-cp", ":".join([str(jdk.classes), *libraries])]
     sources = [android_root() / "kotlin/ai/bitexport/BitexportFlow.kt", HERE / "UseFlow.kt"]
     subprocess.run([*command, *map(str, sources)], check=True, timeout=SECONDS)
     said = subprocess.run(
@@ -36,8 +37,10 @@ def test_a_flow_ends_once_is_left_early_and_is_cancelled(
         env={"LD_LIBRARY_PATH": str(jdk.libc), "PATH": "/usr/bin:/bin"},
     ).stdout.splitlines()  # fmt: skip
     tokens, _, _ = reference.answer(reference.encode("Once upon a time"), Sampler(), 24)
-    ends, every, taken, more, still, chat = said
+    ends, every, taken, more, still, broken, next_one, chat = said
     assert (ends, json.loads(every)) == ("1", tokens)
     assert (taken, int(more)) == ("6", 0)
     assert still == "true"
+    assert broken == "the screen is gone"
+    assert next_one == "4"  # what was given before is read on: reading, two tokens, the end
     assert chat == "6"  # one of reading, four tokens, the end

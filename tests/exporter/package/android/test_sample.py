@@ -1,104 +1,92 @@
-"""samples/android-chat is compiled against as much of Android's API as it uses."""
+"""samples/android-chat becomes an APK: shrunk, signed, and read by Android's own tools."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
-from tests.exporter.package.android.conftest import SECONDS, Jdk
-from tests.exporter.package.android.test_kotlin import COMPILER, COMPILERS_OWN
+import pytest
+from tests.exporter.package.android.conftest import BRIEF, SECONDS
 
-from bitexport.package.android.library import android_root
+from bitexport.package.check.artefact import check_artefact
 
-# Signatures of https://developer.android.com/reference, without bodies that matter.
-ANDROID = {
-    "android.os.Bundle": "class Bundle {}",
-    "android.content.Context": """abstract class Context {
-        public abstract android.content.res.AssetManager getAssets();
-        public abstract java.io.File getNoBackupFilesDir(); }""",
-    "android.content.res.AssetManager": """final class AssetManager {
-        public java.io.InputStream open(String name) throws java.io.IOException {
-            return null; } }""",
-    "android.app.Activity": """class Activity extends android.content.Context {
-        protected void onCreate(android.os.Bundle state) {}
-        protected void onDestroy() {}
-        public void setContentView(android.view.View view) {}
-        public android.content.res.AssetManager getAssets() { return null; }
-        public java.io.File getNoBackupFilesDir() { return null; } }""",
-    "android.view.View": """class View {
-        public interface OnClickListener { void onClick(View view); }
-        public void setOnClickListener(OnClickListener listener) {}
-        public void setEnabled(boolean enabled) {}
-        public boolean isEnabled() { return true; } }""",
-    "android.view.ViewGroup": """abstract class ViewGroup extends View {
-        public static class LayoutParams { public static final int MATCH_PARENT = -1; }
-        public void addView(View child) {}
-        public void addView(View child, LayoutParams how) {} }""",
-    "android.widget.TextView": """class TextView extends android.view.View {
-        public TextView(android.content.Context context) {}
-        public CharSequence getText() { return ""; }
-        public final void setText(CharSequence text) {}
-        public final void setText(int resource) {}
-        public CharSequence getHint() { return ""; }
-        public final void setHint(int resource) {}
-        public final void append(CharSequence text) {} }""",
-    "android.widget.EditText": """class EditText extends TextView {
-        public EditText(android.content.Context context) { super(context); } }""",
-    "android.widget.Button": """class Button extends TextView {
-        public Button(android.content.Context context) { super(context); } }""",
-    "android.widget.ScrollView": """class ScrollView extends android.view.ViewGroup {
-        public ScrollView(android.content.Context context) {} }""",
-    "android.widget.LinearLayout": """class LinearLayout extends android.view.ViewGroup {
-        public static final int VERTICAL = 1;
-        public static class LayoutParams extends android.view.ViewGroup.LayoutParams {
-            public LayoutParams(int width, int height, float weight) {} }
-        public LinearLayout(android.content.Context context) {}
-        public void setOrientation(int orientation) {}
-        public int getOrientation() { return 0; } }""",
-}
+FRAMEWORK = Path("/usr/share/android-framework-res/framework-res.apk")
+NATIVE = "Lai/bitexport/Native;"
 
 
-def write_api(folder: Path, sample: Path) -> list[str]:
-    """Write the API, and class R as the sample's strings make it; return the files."""
-    names = [
-        string.attrib["name"]
-        for string in ET.parse(sample / "app/src/main/res/values/strings.xml").getroot()
-    ]
-    fields = "".join(f"public static final int {name} = {i};" for i, name in enumerate(names))
-    strings = f"public static final class string {{ {fields} }}"
-    classes = ANDROID | {"ai.bitexport.sample.R": f"final class R {{ {strings} }}"}
-    files = []
-    for name, body in classes.items():
-        path = folder / f"{name.replace('.', '/')}.java"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        package = name.rpartition(".")[0]
-        path.write_text(f"package {package};\npublic {body}\n", encoding="utf-8")
-        files.append(str(path))
-    return files
-
-
-def test_the_sample_compiles(kotlin: Path, jdk: Jdk, repository: Path, tmp_path: Path) -> None:
-    sample = repository / "samples/android-chat"
-    api = tmp_path / "api"
-    subprocess.run(
-        ["javac", "-d", str(api), *write_api(tmp_path / "java", sample)],
-        check=True, timeout=SECONDS,
+def said_by(*command: str | Path) -> str:
+    program = shutil.which(str(command[0]))
+    assert program, f"`{command[0]}` is not installed: apt-get install {command[0]}"
+    done = subprocess.run(
+        [program, *map(str, command[1:])], capture_output=True, text=True, check=False,
+        timeout=SECONDS,
     )  # fmt: skip
-    needed = [str(kotlin / f"{name}.jar") for name in COMPILERS_OWN]
-    folders = [str(jdk.classes), str(api), *needed]
-    sources = sorted((sample / "app/src/main/kotlin").rglob("*.kt"))
-    flows = sorted((android_root() / "kotlin").rglob("*.kt"))
-    command = ["java", "-cp", ":".join(needed), COMPILER, "-Werror", "-no-stdlib", "-no-reflect"]
-    command += ["-cp", ":".join(folders), "-d", str(tmp_path / "out")]
-    subprocess.run([*command, *map(str, [*sources, *flows])], check=True, timeout=SECONDS)
-    assert (tmp_path / "out/ai/bitexport/sample/ChatActivity.class").is_file()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
-def test_the_sample_names_what_a_package_holds(repository: Path) -> None:
+@pytest.fixture(scope="module")
+def apk(
+    package: Path, android_jar: Path, kotlin: Path, r8: Path, repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:  # fmt: skip
+    """Return the sample's APK."""
+    assert FRAMEWORK.is_file(), "apt-get install android-framework-res"
+    output = tmp_path_factory.mktemp("apk") / "android-chat.apk"
+    command = [sys.executable, str(repository / "samples/android-chat/build_apk.py")]
+    command += [str(package), str(output), "--android-jar", str(android_jar)]
+    command += ["--framework", str(FRAMEWORK), "--kotlin", str(kotlin), "--r8", str(r8)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=SECONDS,
+        env={**os.environ, "JAVA_TOOL_OPTIONS": " ".join(BRIEF)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return output
+
+
+def test_it_is_signed_by_every_scheme_that_its_devices_read(apk: Path) -> None:
+    said = said_by("apksigner", "verify", "--verbose", "--min-sdk-version", "21", apk)
+    for scheme in ("v1 scheme (JAR signing)", "v2 scheme", "v3 scheme"):
+        assert re.search(rf"{re.escape(scheme)}.*: true", said), said
+    assert "WARNING" not in said
+
+
+def test_the_system_reads_what_it_is_and_where_it_begins(apk: Path) -> None:
+    said = said_by("aapt", "dump", "badging", apk)
+    assert "package: name='ai.bitexport.sample' versionCode='1'" in said
+    assert "sdkVersion:'21'\ntargetSdkVersion:'35'" in said
+    assert "launchable-activity: name='ai.bitexport.sample.ChatActivity'" in said
+    assert "native-code: 'arm64-v8a' 'armeabi-v7a' 'x86_64'" in said
+
+
+def test_its_code_has_the_native_methods_by_their_names(apk: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(apk) as archive:
+        archive.extract("classes.dex", tmp_path)
+    said = said_by("dexdump", tmp_path / "classes.dex")
+    classes = re.findall(r"Class descriptor  : '(.+)'", said)
+    assert "Lai/bitexport/sample/ChatActivity;" in classes
+    (native,) = [part for part in said.split("Class #") if f"descriptor  : '{NATIVE}'" in part]
+    kept = re.findall(r"name          : '(\w+)'\n.*\n +access +: \w+ \(.*NATIVE", native)
+    assert {"openModel", "selfTest", "start", "next"} <= set(kept)
+    assert "Lai/bitexport/Session;" not in classes  # which nobody looks up by its name
+
+
+def test_it_is_aligned_and_breaks_no_rule(apk: Path) -> None:
+    said_by("zipalign", "-c", "-p", "4", apk)
+    findings = check_artefact(apk)  # libraries at 16 KiB, which Debian's zipalign does not know
+    assert [f"{each.where}: {each.seen}" for each in findings.sorted()] == []
+    with zipfile.ZipFile(apk) as archive:
+        stored = {each.filename for each in archive.infolist() if each.compress_type == 0}
+    assert {"resources.arsc", "assets/stories-ternary-3m-arm64.bitx"} <= stored
+
+
+def test_the_sample_names_what_a_package_holds(repository: Path, package: Path) -> None:
     script = (repository / "samples/android-chat/app/build.gradle.kts").read_text(encoding="utf-8")
-    named = set(re.findall(r'bitexport\.resolve\("([^"]+)"\)', script))
-    assert named == {
-        "bitexport.aar", "bitexport-sources.jar", "packs/model_arm64/src/main/assets",
-    }  # fmt: skip
+    named = re.findall(r'bitexport\.resolve\("([^"]+)"\)', script)
+    assert set(named) == {"bitexport.aar", "bitexport-sources.jar", "packs"}
+    assert all((package / name).exists() for name in named)

@@ -15,7 +15,7 @@ public final class Answer implements Iterator<Event>, AutoCloseable {
     private final Session session;
     private final int[] out = new int[7];
     private final byte[] bytes = new byte[STREAM_BYTES];
-    private boolean ended;
+    private volatile boolean ended;
 
     Answer(Session session) {
         this.session = session;
@@ -28,7 +28,7 @@ public final class Answer implements Iterator<Event>, AutoCloseable {
 
     /** Reads one chunk of what was given, or chooses one token. */
     @Override
-    public Event next() {
+    public synchronized Event next() {
         if (ended) {
             throw new NoSuchElementException("the answer has ended");
         }
@@ -42,16 +42,16 @@ public final class Answer implements Iterator<Event>, AutoCloseable {
         throw new UnsupportedOperationException();
     }
 
-    /** Ends the answer before its next chunk or token; from any thread. */
+    /** Ends this answer before its next chunk or token, and no later one; from any thread. */
     public void cancel() {
-        session.cancel();
+        session.cancel(this);
     }
 
-    /** Cancels what is not finished, so that the session can go on; on the thread that reads. */
+    /** Cancels what is not finished, so that the session can go on; waits for who reads. */
     @Override
     public void close() {
-        if (!ended) {
-            cancel();
+        cancel();
+        synchronized (this) {
             while (!ended) {
                 next();
             }

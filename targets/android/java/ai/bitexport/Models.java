@@ -25,7 +25,8 @@ public final class Models {
         void at(long bytes, long of);
     }
 
-    private static final String LIST = "models.properties";
+    // From the root: who shrinks the app may move this class elsewhere, but not the list.
+    private static final String LIST = "/ai/bitexport/models.properties";
     private static final int BUFFER_BYTES = 1 << 16;
     private static final int TIMEOUT_MS = 30000;
 
@@ -98,7 +99,7 @@ public final class Models {
      * there. Goes on where the last download ended; a thread that is interrupted stops, and keeps
      * what it has. Not on the main thread.
      *
-     * @param address where {@code models/} of the package lies, ending in a slash
+     * @param address where the files lie that the package has in {@code packs/}, ending in a slash
      */
     public File download(URL address, File folder, Progress progress) throws IOException {
         File there = find(folder);

@@ -22,7 +22,7 @@ public final class Session implements AutoCloseable {
     private final ReentrantLock calls = new ReentrantLock();
     private final Object alive = new Object();
     private long handle;
-    private Answer answering;
+    private Answer answering; // changed with both locks held
 
     Session(BitexportModel model, long handle) {
         this.model = model;
@@ -60,6 +60,15 @@ public final class Session implements AutoCloseable {
     public void cancel() {
         synchronized (alive) {
             if (handle != 0) {
+                Native.cancel(handle);
+            }
+        }
+    }
+
+    /** The same, if it is this answer that is under way. */
+    void cancel(Answer answer) {
+        synchronized (alive) {
+            if (handle != 0 && answering == answer) {
                 Native.cancel(handle);
             }
         }
@@ -160,8 +169,7 @@ public final class Session implements AutoCloseable {
             give.run();
             BitexportException.require(
                     options.start(handle, continues), model.where() + ": options of an answer");
-            answering = new Answer(this);
-            return answering;
+            return now(new Answer(this));
         } finally {
             calls.unlock();
         }
@@ -173,12 +181,19 @@ public final class Session implements AutoCloseable {
         try {
             Event event = handle == 0 ? Event.cancelled() : Answer.event(handle, out, text);
             if (event.kind == Event.Kind.END) {
-                answering = null;
+                now(null);
             }
             return event;
         } finally {
             calls.unlock();
         }
+    }
+
+    private Answer now(Answer answer) {
+        synchronized (alive) {
+            answering = answer;
+        }
+        return answer;
     }
 
     private void giveText(String text) {

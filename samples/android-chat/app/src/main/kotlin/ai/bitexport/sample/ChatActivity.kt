@@ -9,6 +9,8 @@ import ai.bitexport.SessionOptions
 import ai.bitexport.chatFlow
 import android.app.Activity
 import android.os.Bundle
+import android.os.Handler
+import android.os.Looper
 import android.widget.Button
 import android.widget.EditText
 import android.widget.LinearLayout
@@ -17,17 +19,25 @@ import android.widget.TextView
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
-import kotlinx.coroutines.MainScope
+import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.asCoroutineDispatcher
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.job
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
+import java.util.concurrent.Executor
 
 /** A conversation with a model on the device: one field, one button, what was said. */
 class ChatActivity : Activity() {
-    private val scope: CoroutineScope = MainScope()
+    // The main thread, with nothing but kotlinx-coroutines-core.
+    private val main = Handler(Looper.getMainLooper())
+    private val scope =
+        CoroutineScope(SupervisorJob() + Executor { main.post(it) }.asCoroutineDispatcher())
     private lateinit var said: TextView
     private lateinit var field: EditText
     private lateinit var button: Button
+
+    @Volatile
     private var model: BitexportModel? = null
     private var session: Session? = null
     private var answer: Job? = null
@@ -45,11 +55,14 @@ class ChatActivity : Activity() {
         setContentView(
             LinearLayout(this).apply {
                 orientation = LinearLayout.VERTICAL
+                fitsSystemWindows = true // from Android 15 on, apps lie below the bars
                 addView(scroll, LinearLayout.LayoutParams(LinearLayout.LayoutParams.MATCH_PARENT, 0, 1f))
                 addView(field)
                 addView(button)
             },
         )
+        // When nothing computes any more.
+        scope.coroutineContext.job.invokeOnCompletion { model?.close() }
         scope.launch { open() }
     }
 
@@ -94,8 +107,6 @@ class ChatActivity : Activity() {
 
     override fun onDestroy() {
         scope.cancel()
-        val closing = model
-        Thread { closing?.close() }.start() // it waits for the token under way
         super.onDestroy()
     }
 }
