@@ -14,11 +14,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from bitexport.package.android.archive import write_zip
+from bitexport.package.archive import write_zip
 
 HERE = Path(__file__).parent
 MAIN = HERE / "app/src/main"
-NAMESPACE, LEAST_API, TARGET_API = "ai.bitexport.sample", "21", "35"
+NAMESPACE, LEAST_API, TARGET_API = "ai.bitexport.sample", "21", "36"
 COMPILER = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
 COMPILERS_OWN = ("kotlin-compiler", "kotlin-script-runtime", "kotlin-reflect")
 LIBRARIES = ("kotlin-stdlib", "kotlinx-coroutines-core-jvm", "annotations-13.0")
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("package", type=Path, help="what `bitexport package --android` wrote")
     parser.add_argument("apk", type=Path, help="new file")
     parser.add_argument("--android-jar", type=Path, action="append", required=True,
-                        help="the SDK's platforms/android-35/android.jar")  # fmt: skip
+                        help="the SDK's platforms/android-36/android.jar")  # fmt: skip
     parser.add_argument("--framework", type=Path, help="resources of the system; default: the jar")
     parser.add_argument("--kotlin", type=Path, required=True, help="folder of kotlinc")
     parser.add_argument("--r8", type=Path, required=True, help="the SDK's lib/d8.jar has R8 too")

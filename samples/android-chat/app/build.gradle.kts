@@ -8,12 +8,12 @@ val bitexport = rootProject.file("package")
 
 android {
     namespace = "ai.bitexport.sample"
-    compileSdk = 35
+    compileSdk = 36
 
     defaultConfig {
         applicationId = "ai.bitexport.sample"
         minSdk = 21
-        targetSdk = 35
+        targetSdk = 36
         versionCode = 1
         versionName = "1.0"
     }

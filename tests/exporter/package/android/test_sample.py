@@ -59,7 +59,7 @@ def test_it_is_signed_by_every_scheme_that_its_devices_read(apk: Path) -> None:
 def test_the_system_reads_what_it_is_and_where_it_begins(apk: Path) -> None:
     said = said_by("aapt", "dump", "badging", apk)
     assert "package: name='ai.bitexport.sample' versionCode='1'" in said
-    assert "sdkVersion:'21'\ntargetSdkVersion:'35'" in said
+    assert "sdkVersion:'21'\ntargetSdkVersion:'36'" in said
     assert "launchable-activity: name='ai.bitexport.sample.ChatActivity'" in said
     assert "native-code: 'arm64-v8a' 'armeabi-v7a' 'x86_64'" in said
 
