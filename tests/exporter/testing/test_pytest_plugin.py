@@ -6,7 +6,6 @@ The tests below run tests: pytester writes them down and starts pytest on them.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.exporter.testing.broken_library import make_it_subtract
+from tests.our_plugin import PLUGIN, plugin_words
 
 from bitexport.emit.manifest import Bundle
 from bitexport.runtime.library import ALL
@@ -24,7 +24,6 @@ from bitexport.verify.expected import Expected, compute_expected, load_reference
 
 pytest_plugins = ["pytester"]
 
-PLUGIN = "bitexport.testing.pytest_plugin"
 PROMPT, COUNT = (1, 5, 9, 7), 4
 CORES = ("--bitexport-core", "cortex-a53", "--bitexport-core", "cortex-a76")
 GREEDY = {
@@ -65,10 +64,8 @@ class Suite:
 
     def run(self, *words: object) -> pytest.RunResult:
         """Run them as a user does."""
-        installed = importlib.metadata.entry_points(group="pytest11", name="bitexport")
-        plugin = [] if installed else ["-p", PLUGIN]
-        words = ("-p", "no:cacheprovider", *words)
-        return self.pytester.runpytest_subprocess(*plugin, *map(str, words), timeout=300)
+        words = (*plugin_words(), "-p", "no:cacheprovider", *words)
+        return self.pytester.runpytest_subprocess(*map(str, words), timeout=300)
 
 
 @pytest.fixture
@@ -94,8 +91,8 @@ def test_without_the_option_it_loads_nothing_of_bitexport(
     pytester: pytest.Pytester, repository: Path
 ) -> None:
     pytester.makepyfile("def test_nothing(): pass")
-    folder = str(pytester.path)
-    run = f"pytest.main(['-q', '-p', {PLUGIN!r}, '-p', 'no:cacheprovider', {folder!r}])"
+    words = ["-q", *plugin_words(), "-p", "no:cacheprovider", str(pytester.path)]
+    run = f"pytest.main({words})"
     show = "print(*sorted(name for name in sys.modules if name.startswith('bitexport')))"
     said = python(f"import sys, pytest; assert {run} == 0; {show}; print('onnx' in sys.modules)",
                   repository)  # fmt: skip

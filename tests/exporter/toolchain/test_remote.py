@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from tests.exporter.testing.broken_library import vouch_for
 from tests.exporter.toolchain.fake_adb import SERIAL, adb_server
+from tests.our_plugin import plugin_words
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
@@ -272,8 +272,6 @@ def test_tests_of_a_user_run_on_it(
     device: str, host_bundle: Bundle, repository: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "test_it.py").write_text(ON_DEVICE, encoding="utf-8")
-    installed = importlib.metadata.entry_points(group="pytest11", name="bitexport")
-    plugin = [] if installed else ["-p", "bitexport.testing.pytest_plugin"]
     words = [
         f"--bitexport={host_bundle.path}",
         "--bitexport-core=native",
@@ -281,7 +279,10 @@ def test_tests_of_a_user_run_on_it(
     ]
     paths = f"{repository / 'exporter'}:{repository / 'runtime_ref'}"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin, *words, "test_it.py"],
+        [
+            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin_words(), *words,
+            "test_it.py",
+        ],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.exporter.testing.broken_library import break_add, vouch_for
 from tests.exporter.toolchain.emulated_board import Cable, cable, emulated_board, link_image
+from tests.our_plugin import plugin_words
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle, open_bundle
@@ -104,8 +104,6 @@ def test_tests_of_a_user_run_on_it(
 ) -> None:
     bundle, device = each
     (tmp_path / "test_it.py").write_text(ON_DEVICE, encoding="utf-8")
-    installed = importlib.metadata.entry_points(group="pytest11", name="bitexport")
-    plugin = [] if installed else ["-p", "bitexport.testing.pytest_plugin"]
     words = [
         f"--bitexport={bundle.path}",
         f"--bitexport-core={bundle.target_name}",
@@ -113,7 +111,10 @@ def test_tests_of_a_user_run_on_it(
     ]
     paths = f"{repository / 'exporter'}:{repository / 'runtime_ref'}"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin, *words, "test_it.py"],
+        [
+            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin_words(), *words,
+            "test_it.py",
+        ],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
