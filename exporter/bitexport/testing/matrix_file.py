@@ -116,7 +116,7 @@ def read_matrix(path: Path) -> tuple[Path, list[Build]]:
         raise BundleError(f"{path}: {error}", hint="a matrix is TOML 1.0") from error
     _refuse_shape(path, said)
     here = path.parent.resolve()
-    folder = here / said.get("folder", path.stem)
+    folder = (here / said.get("folder", path.stem)).resolve()
     left_out = said.get("leave-out", [])
     builds = []
     for case, checkpoint, words, cores in _cells(said):

@@ -106,6 +106,13 @@ def test_other_options_and_damaged_notes_are_run_again(folder: Path) -> None:
     assert "1 jobs, 1 found equal" in verify(folder).stderr
 
 
+def test_a_folder_may_be_the_bundle_itself(folder: Path) -> None:
+    said = verify(folder / "sound", "--quick")
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith("sound native equal  ")
+    assert "  sound native: equal  " in said.stderr
+
+
 def test_a_cluster_reports_the_same(folder: Path, cluster: str) -> None:
     def report(*words: str) -> list[dict[str, Any]]:
         said = verify(folder, "--json", *words)
@@ -271,6 +278,14 @@ def test_what_cannot_be_built_fails_on_each_of_its_cores_and_the_others_run(
     ]  # fmt: skip
     assert rows[0]["said"].startswith(f"not built: {tmp_path}: ")
     assert not (tmp_path / "m/none").exists()
+
+
+def test_the_folder_of_a_matrix_may_lie_beside_its_own(tmp_path: Path) -> None:
+    (tmp_path / "matrices").mkdir()
+    text = f'folder = "../built"\n[checkpoints]\nnone = "{tmp_path}"\n[targets]\narm64 = []\n'
+    (tmp_path / "matrices/m.toml").write_text(text, encoding="utf-8")
+    folder, (build,) = read_matrix(tmp_path / "matrices/m.toml")
+    assert Path(build.bundle) == folder / "none/arm64" == tmp_path / "built/none/arm64"
 
 
 @pytest.mark.parametrize(
