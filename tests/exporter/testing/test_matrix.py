@@ -288,6 +288,20 @@ def test_the_folder_of_a_matrix_may_lie_beside_its_own(tmp_path: Path) -> None:
     assert Path(build.bundle) == folder / "none/arm64" == tmp_path / "built/none/arm64"
 
 
+@pytest.mark.parametrize("words", [["--chat-template", "t.jinja"], ["--chat-template=t.jinja"]])
+def test_a_file_that_the_options_name_is_an_input(words: list[str], tmp_path: Path) -> None:
+    def key() -> str:
+        _, (build,) = read_matrix(tmp_path / "m.toml")
+        return build.key
+
+    text = f'[checkpoints]\na = "m.toml"\n[options]\no = {json.dumps(words)}\n[targets]\nhost = []'
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "t.jinja").write_text("one", encoding="utf-8")
+    before = key()
+    (tmp_path / "t.jinja").write_text("two", encoding="utf-8")
+    assert key() != before
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -300,6 +314,11 @@ def test_the_folder_of_a_matrix_may_lie_beside_its_own(tmp_path: Path) -> None:
         ('[checkpoints]\na = "."\n[targets]\nhosts = []', "there is no target `hosts`"),
         ('[checkpoints]\na = "."\n[targets]\nhost = ["z80"]', "target `host` has no core `z80`"),
         ('[checkpoints]\na = "."\n[options]\no = ["-o", "x"]\n[targets]\nhost = []', "`-o` is no"),
+        ('[checkpoints]\na = "."\n[options]\no = ["-ox"]\n[targets]\nhost = []', "`-ox` is no"),
+        (
+            '[checkpoints]\na = "."\n[options]\no = ["--target=host"]\n[targets]\narm64 = []',
+            "`--target=host` is no option here",
+        ),
         ('[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\nb = "a"', "`leave-out` is"),
         (
             '[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\ntarget = "host"',
