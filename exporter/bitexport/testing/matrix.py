@@ -102,10 +102,11 @@ class Job:
             return {}
 
     def holds(self, report: Mapping[str, Any]) -> bool:
-        """Return whether a report says that this core was equal."""
+        """Return whether a report says that this core was equal, with all that it has here."""
         match report:
-            case {"cores": [{"core": self.core, "passed": True}]}:
-                return True
+            case {"cores": [{"core": self.core, "passed": True, "expected_isas": [*isas]}]}:
+                target = find_target(open_bundle(Path(self.bundle)).target_name)
+                return tuple(isas) == target.expected_isas(self.core)
         return False
 
 

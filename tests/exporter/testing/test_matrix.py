@@ -21,6 +21,7 @@ from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
+from bitexport.targets import find_target
 from bitexport.testing import matrix
 from bitexport.testing.matrix import (
     KEPT,
@@ -104,6 +105,16 @@ def test_other_options_and_damaged_notes_are_run_again(folder: Path) -> None:
         kept.write_text(damaged, encoding="utf-8")
         assert "1 jobs, 0 found equal" in verify(folder).stderr
     assert "1 jobs, 1 found equal" in verify(folder).stderr
+
+
+def test_what_was_equal_on_a_machine_of_other_instruction_sets_is_run_again(folder: Path) -> None:
+    shutil.rmtree(folder / "deeper")
+    (job,) = find_jobs(folder, [], WORDS)
+    expected = find_target("host").expected_isas("native")
+    for isas in (expected, expected[:-1], (*expected, "amx")):
+        core = {"core": "native", "passed": True, "expected_isas": isas}
+        keep_found(folder, job, Found(0, {"cores": [core]}))
+        assert (load_found(folder, job) is not None) == (isas == expected)
 
 
 def test_a_folder_may_be_the_bundle_itself(folder: Path) -> None:
