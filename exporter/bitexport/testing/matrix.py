@@ -102,11 +102,17 @@ class Job:
             return {}
 
     def holds(self, report: Mapping[str, Any]) -> bool:
-        """Return whether a report says that this core was equal, with all that it has here."""
+        """Return whether a report says that this core was equal, with all that it has here.
+
+        The files must still be those of the manifest.
+        """
         match report:
             case {"cores": [{"core": self.core, "passed": True, "expected_isas": [*isas]}]}:
-                target = find_target(open_bundle(Path(self.bundle)).target_name)
-                return tuple(isas) == target.expected_isas(self.core)
+                try:
+                    bundle = open_bundle(Path(self.bundle), check_files=True)
+                except BundleError:
+                    return False  # the run says why
+                return tuple(isas) == find_target(bundle.target_name).expected_isas(self.core)
         return False
 
 

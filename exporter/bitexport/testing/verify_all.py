@@ -92,13 +92,16 @@ def _rows_of_matrix(
 ) -> list[Row]:
     """Build what is missing, then run it; a bundle that was not built fails on each core."""
     folder, builds = read_matrix(path)
+    known = dict.fromkeys(core for build in builds for core in build.cores)
+    if unknown := [core for core in cores if core not in known]:
+        raise TargetError(
+            f"{path}: nothing runs on {unknown[0]}", hint=f"its cores are {', '.join(known)}"
+        )
     builds = [
         dataclasses.replace(build, cores=chosen)
         for build in builds
         if (chosen := tuple(core for core in build.cores if core in cores or not cores))
     ]
-    if not builds:
-        raise TargetError(f"{path}: nothing runs on {' or '.join(cores)}")
     names = [_bundle_name(folder, build.bundle) for build in builds]
     built = _run(folder, builds, names, run, say, "built")
     jobs: list[Job] = []

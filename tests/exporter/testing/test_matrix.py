@@ -117,6 +117,28 @@ def test_what_was_equal_on_a_machine_of_other_instruction_sets_is_run_again(fold
         assert (load_found(folder, job) is not None) == (isas == expected)
 
 
+def test_what_was_equal_is_run_again_where_a_file_is_another_than_then(folder: Path) -> None:
+    shutil.rmtree(folder / "deeper")
+    (job,) = find_jobs(folder, [], WORDS)
+    isas = find_target("host").expected_isas("native")
+    core = {"core": "native", "passed": True, "expected_isas": isas}
+    keep_found(folder, job, Found(0, {"cores": [core]}))
+    assert load_found(folder, job)
+    data = folder / "sound/model.bitx"
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    assert load_found(folder, job) is None
+    assert verify(folder).exit_code == 1
+
+
+def test_a_core_that_a_matrix_does_not_have_is_refused(tmp_path: Path) -> None:
+    text = f'[checkpoints]\nnone = "{tmp_path}"\n[targets]\narm64 = ["cortex-a53"]\n'
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    said = verify(tmp_path / "m.toml", "--core", "cortex-a53", "--core", "cortex-a76")
+    assert said.exit_code == 2
+    assert "nothing runs on cortex-a76" in said.stderr
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_folder_may_be_the_bundle_itself(folder: Path) -> None:
     said = verify(folder / "sound", "--quick")
     assert said.exit_code == 0, said.output
