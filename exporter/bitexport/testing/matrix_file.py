@@ -117,9 +117,16 @@ def read_matrix(path: Path) -> tuple[Path, list[Build]]:
     _refuse_shape(path, said)
     here = path.parent.resolve()
     folder = (here / said.get("folder", path.stem)).resolve()
-    left_out = said.get("leave-out", [])
+    cells, left_out = list(_cells(said)), said.get("leave-out", [])
+    for each in left_out:
+        if not any(case | each == case for case, *_ in cells):
+            names = ", ".join(f"{axis} `{name}`" for axis, name in each.items())
+            raise BundleError(
+                f"{path}: `leave-out` of {names} leaves nothing out",
+                hint="its names are those of the tables above it",
+            )
     builds = []
-    for case, checkpoint, words, cores in _cells(said):
+    for case, checkpoint, words, cores in cells:
         if any(case | each == case for each in left_out):
             continue
         source = here / checkpoint

@@ -354,6 +354,10 @@ def test_a_file_that_the_options_name_is_an_input(words: list[str], tmp_path: Pa
         ),
         ('[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\nb = "a"', "`leave-out` is"),
         (
+            '[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\ntarget = "hosts"',
+            "`leave-out` of target `hosts` leaves nothing out",
+        ),
+        (
             '[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\ntarget = "host"',
             "everything",
         ),
