@@ -83,10 +83,12 @@ def command(
     exit code is 6 where one is an error.
     """
     if artefact is not None:
-        if bundles or kind or output or force:
+        if bundles or kind or output or force or flash is not None or ram is not None:
             raise click.UsageError("--check FILE stands alone")
         _check(artefact, as_json)
         return
+    if as_json:
+        raise click.UsageError("--json is for --check")
     if not bundles or kind is None or output is None:
         names = ", ".join(f"--{name}" for name in load_kinds())
         raise click.UsageError(f"say which BUNDLE, as what (one of {names}), and -o where")

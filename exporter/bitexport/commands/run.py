@@ -184,8 +184,7 @@ def _run_network(
             )
     if given is None:
         raise click.UsageError(f"{bundle.path} is a network: give --input FILE")
-    if core:
-        find_target(bundle.target_name).expected_isas(core)
+    _refuse_place(bundle, core, threads)
     model = load_reference(bundle.graph)
     made = run_samples(bundle, model, read_inputs(given, model), core, threads)
     for name, rows in made.items():
@@ -211,6 +210,11 @@ def _refuse(
         raise click.UsageError("--system is for --chat")
     if ids is not None:
         refuse_unknown(ids, int(bundle.manifest["model"]["vocabulary"]))
+    _refuse_place(bundle, core, threads)
+
+
+def _refuse_place(bundle: Bundle, core: str | None, threads: int) -> None:
+    """Refuse a core that the target does not have, and threads where there are none."""
     target = find_target(bundle.target_name if core else "host")
     if core:
         target.expected_isas(core)

@@ -22,6 +22,7 @@ from bitexport.runtime.library import ALL
 from bitexport.runtime.session import Answer, Chosen, Ended
 from bitexport.runtime.transcript import read_transcript, require_fitting
 from bitexport.targets import Target, find_target
+from bitexport.testing.budget import AMOUNTS
 from bitexport.tokenizer.text import encode, find_tokenizer, load_tokenizer
 from bitexport.verify.cores import Failure, Machine, Way, machine, self_test_problem
 from bitexport.verify.expected import (
@@ -90,7 +91,7 @@ class Device:
     ) -> Step:
         """Read a prompt in chunks of so many tokens (default: at once), from position 0."""
         ids = self._ids(prompt, 1)
-        way = self._way(chunk or len(ids), threads, isa, traced=False)
+        way = self._way(ids, chunk, threads, isa, traced=False)
         step = self._last(self._start(ids, 1, way))
         self._read, self._chosen = ids, step.token
         return step
@@ -138,7 +139,7 @@ class Device:
         The positions are those of the prompt and of `count` greedy tokens, but for the last.
         """
         ids = self._ids(prompt, count)
-        way = self._way(chunk or len(ids), threads, isa, traced=True)
+        way = self._way(ids, chunk, threads, isa, traced=True)
         digests = self._start(ids, count, way).digests
         positions = range(len(ids) + count - 1)
         return {
@@ -159,7 +160,7 @@ class Device:
         ids = self._ids(prompt, count)
         self._compare(
             self._expected(ids, count),
-            self._way(chunk or len(ids), threads, isa, traced=not fused),
+            self._way(ids, chunk, threads, isa, traced=not fused),
         )
 
     def self_test(self) -> None:
@@ -215,6 +216,10 @@ class Device:
 
         `behind` and `context`, `chunk` are as in `instructions` and `arena_bytes`.
         """
+        if instructions_per_token is None and arena is None:
+            raise TextError(
+                f"a budget says {' or '.join(sorted(AMOUNTS))}", hint="give one of them"
+            )
         if instructions_per_token is not None:
             self._check_instructions(instructions_per_token, behind)
         if arena is not None and (found := self.arena_bytes(context, chunk)) > arena:
@@ -288,12 +293,18 @@ class Device:
             )
         return ids
 
-    def _way(self, chunk: int, threads: int, isa: str | None, *, traced: bool) -> Way:
+    def _way(
+        self, ids: tuple[int, ...], chunk: int | None, threads: int, isa: str | None, *,
+        traced: bool,
+    ) -> Way:  # fmt: skip
         isas = self.target.expected_isas(self.core)
         if isa is not None and isa not in isas:
             raise TextError(f"{self.core} has no `{isa}`", hint=f"it runs {', '.join(isas)}")
         if threads > 1 and not self.target.threads:
             raise TextError(f"target `{self.target.name}` has no threads")
+        chunk = len(ids) if chunk is None else chunk
+        if min(chunk, threads) < 1:
+            raise TextError(f"chunks of {chunk}, {threads} threads", hint="give 1 or more of each")
         return Way(chunk=chunk, threads=threads, isa=isa, traced=traced)
 
     def _start(self, ids: tuple[int, ...], count: int, way: Way) -> Observed:

@@ -102,10 +102,17 @@ class Job:
             return {}
 
     def holds(self, report: Mapping[str, Any]) -> bool:
-        """Return whether a report says that this core was equal."""
+        """Return whether a report says that this core was equal, with all that it has here.
+
+        The files must still be those of the manifest.
+        """
         match report:
-            case {"cores": [{"core": self.core, "passed": True}]}:
-                return True
+            case {"cores": [{"core": self.core, "passed": True, "expected_isas": [*isas]}]}:
+                try:
+                    bundle = open_bundle(Path(self.bundle), check_files=True)
+                except BundleError:
+                    return False  # the run says why
+                return tuple(isas) == find_target(bundle.target_name).expected_isas(self.core)
         return False
 
 

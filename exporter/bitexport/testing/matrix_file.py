@@ -96,7 +96,7 @@ def inputs_digest(checkpoint: Path, folder: Path, words: Sequence[str]) -> str:
     files = sorted(checkpoint.rglob("*")) if checkpoint.is_dir() else [checkpoint]
     if checkpoint.suffix == ".onnx":  # its data may lie in files beside it
         files = sorted(checkpoint.parent.glob(f"{checkpoint.stem}*"))
-    named = [folder / word for word in words if not word.startswith("-")]
+    named = [folder / word.rpartition("=")[2] for word in words]
     whole = hashlib.sha256()
     for file in (*files, *named):
         if file.is_file():
@@ -116,10 +116,17 @@ def read_matrix(path: Path) -> tuple[Path, list[Build]]:
         raise BundleError(f"{path}: {error}", hint="a matrix is TOML 1.0") from error
     _refuse_shape(path, said)
     here = path.parent.resolve()
-    folder = here / said.get("folder", path.stem)
-    left_out = said.get("leave-out", [])
+    folder = (here / said.get("folder", path.stem)).resolve()
+    cells, left_out = list(_cells(said)), said.get("leave-out", [])
+    for each in left_out:
+        if not any(case | each == case for case, *_ in cells):
+            names = ", ".join(f"{axis} `{name}`" for axis, name in each.items())
+            raise BundleError(
+                f"{path}: `leave-out` of {names} leaves nothing out",
+                hint="its names are those of the tables above it",
+            )
     builds = []
-    for case, checkpoint, words, cores in _cells(said):
+    for case, checkpoint, words, cores in cells:
         if any(case | each == case for each in left_out):
             continue
         source = here / checkpoint
@@ -165,7 +172,7 @@ def _refuse_shape(path: Path, said: Mapping[str, Any]) -> None:
     if not _is_text(said.get("folder", "")):
         raise BundleError(f"{path}: `folder` is no text", hint=EXAMPLE)
     for words in said.get("options", {}).values():
-        if taken := sorted(SET_BY_MATRIX.intersection(words)):
+        if taken := [word for word in words if _is_set_by_matrix(word)]:
             raise BundleError(
                 f"{path}: `{taken[0]}` is no option here", hint="the matrix itself says that"
             )
@@ -175,6 +182,11 @@ def _refuse_shape(path: Path, said: Mapping[str, Any]) -> None:
                 f"{path}: `leave-out` is not what it should be",
                 hint=f"it has one or more of {', '.join(AXES)}",
             )
+
+
+def _is_set_by_matrix(word: str) -> bool:
+    """Return whether a word says, in any spelling, what the matrix says."""
+    return word.partition("=")[0] in SET_BY_MATRIX or word.startswith("-o")
 
 
 def _is_text(value: object) -> bool:

@@ -92,31 +92,35 @@ def _rows_of_matrix(
 ) -> list[Row]:
     """Build what is missing, then run it; a bundle that was not built fails on each core."""
     folder, builds = read_matrix(path)
+    known = dict.fromkeys(core for build in builds for core in build.cores)
+    if unknown := [core for core in cores if core not in known]:
+        raise TargetError(
+            f"{path}: nothing runs on {unknown[0]}", hint=f"its cores are {', '.join(known)}"
+        )
     builds = [
         dataclasses.replace(build, cores=chosen)
         for build in builds
         if (chosen := tuple(core for core in build.cores if core in cores or not cores))
     ]
-    if not builds:
-        raise TargetError(f"{path}: nothing runs on {' or '.join(cores)}")
-    built = _run(folder, builds, [build.bundle for build in builds], run, say, "built")
+    names = [_bundle_name(folder, build.bundle) for build in builds]
+    built = _run(folder, builds, names, run, say, "built")
     jobs: list[Job] = []
     for build in builds:
         if not built[build].code:
             jobs += jobs_of(Path(build.bundle), build.cores, words)
     ran = {(row.bundle, row.core): row for row in _rows(folder, jobs, run, say)}
     rows = []
-    for build in builds:
-        name, why = _bundle_name(folder, build.bundle), f"not built: {built[build].said}"
-        failed = dataclasses.replace(built[build], said=why)
+    for build, name in zip(builds, names, strict=True):
+        failed = dataclasses.replace(built[build], said=f"not built: {built[build].said}")
         rows += [ran.get((name, core)) or Row(name, core, failed) for core in build.cores]
     return rows
 
 
 def _rows(folder: Path, jobs: Sequence[Job], run: Run, say: Callable[[str], None]) -> list[Row]:
-    names = [f"{job.bundle} {job.core}" for job in jobs]
-    found = _run(folder, jobs, names, run, say, "found equal")
-    return [Row(_bundle_name(folder, job.bundle), job.core, found[job]) for job in jobs]
+    names = [_bundle_name(folder, job.bundle) for job in jobs]
+    told = [f"{name} {job.core}" for name, job in zip(names, jobs, strict=True)]
+    found = _run(folder, jobs, told, run, say, "found equal")
+    return [Row(name, job.core, found[job]) for name, job in zip(names, jobs, strict=True)]
 
 
 def _run(
@@ -136,7 +140,7 @@ def _run(
         task, name = todo[at]
         found[task] = result
         keep_found(folder, task, result)
-        say(f"  {_bundle_name(folder, name)}: {result.line}")
+        say(f"  {name}: {result.line}")
     return found
 
 

@@ -35,7 +35,7 @@ class Board:
 
     def __init__(self, runner: LineRunner, where: str, port: Any) -> None:
         self.runner, self._where, self._port = runner, where, port
-        self._unread = b""
+        self._unread, self._in_step = b"", True
 
     def __str__(self) -> str:
         """Return it as the user names it."""
@@ -63,6 +63,8 @@ class Board:
         ToolchainError where the line fails.
         """
         target.expected_isas(core)
+        if not self._in_step:  # an answer was not heard to its end
+            self.greet()
         words = [program.stem, *arguments]
         given = " ".join(words).encode() + b"\0" + data
         self._send(given)
@@ -106,6 +108,7 @@ class Board:
 
     def _ask(self, command: str, timeout: float = TIMEOUT_SECONDS) -> list[bytes]:
         """Return the lines of an answer, without the last."""
+        self._in_step = False
         self._write(command)
         lines: list[bytes] = []
         end = time.monotonic() + timeout
@@ -114,6 +117,7 @@ class Board:
             for at, line in enumerate(each.strip(b"\r") for each in whole):
                 if line == READY:
                     self._unread = b"\n".join([*whole[at + 1 :], self._unread])
+                    self._in_step = True
                     return lines
                 if line.startswith(b"e-["):
                     raise ToolchainError(f"{self} refuses `{command}`: {_shown(line)}", hint=NOISE)

@@ -26,7 +26,8 @@ void *runner_allocate(size_t bytes)
 
     if (bytes > (size_t)(runner_memory_end - next)) return NULL;
     next += bytes;
-    next += -(uintptr_t)next & 63u;
+    const size_t left = (size_t)(runner_memory_end - next), unused = -(uintptr_t)next & 63u;
+    next += unused < left ? unused : left;
     return block;
 }
 

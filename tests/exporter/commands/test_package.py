@@ -89,8 +89,11 @@ def test_check_lists_what_is_wrong_and_how_to_mend_it(
 
 
 def test_check_stands_alone(host_bundle: Bundle, tmp_path: Path, said: Say, refused) -> None:
-    result = said("package", host_bundle.path, "--check", host_bundle.path)
-    assert result.exit_code == 64
+    for words in ([host_bundle.path], ["--flash", "4M"], ["--ram", 0]):
+        assert said("package", *words, "--check", host_bundle.path).exit_code == 64
+    words = ["package", host_bundle.path, "--linux", "-o", tmp_path / "out", "--json"]
+    assert "--json is for --check" in said(*words).stderr
+    assert not (tmp_path / "out").exists()
     refused(1, "no such file", "package", "--check", tmp_path / "none.aar")
 
 

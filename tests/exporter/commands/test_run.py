@@ -216,6 +216,16 @@ def test_threads_where_there_are_none_are_exit_64(device_bundle: Bundle, said: S
     assert "target `cortex-m4` has no threads" in result.stderr
 
 
+def test_so_it_is_of_a_network(repository: Path, tmp_path: Path, said: Say) -> None:
+    digits, place = repository / "samples/digits/digits.onnx", tmp_path / "digits"
+    wanted = Wanted(compile_library=False)
+    build_bundle(digits, find_target("cortex-m4"), Options(), place, wanted)
+    words = ["--input", "x.npy", "--core", "mps2-an386", "--threads", 2]
+    result = said("run", place, *words)
+    assert result.exit_code == 64
+    assert "target `cortex-m4` has no threads" in result.stderr
+
+
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], list[list[str]]]:
     """Return a function that puts a program in talk.c's place, and gives what it is asked."""

@@ -21,6 +21,7 @@ from tests.tiny_checkpoint import Checkpoint
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
+from bitexport.targets import find_target
 from bitexport.testing import matrix
 from bitexport.testing.matrix import (
     KEPT,
@@ -104,6 +105,45 @@ def test_other_options_and_damaged_notes_are_run_again(folder: Path) -> None:
         kept.write_text(damaged, encoding="utf-8")
         assert "1 jobs, 0 found equal" in verify(folder).stderr
     assert "1 jobs, 1 found equal" in verify(folder).stderr
+
+
+def test_what_was_equal_on_a_machine_of_other_instruction_sets_is_run_again(folder: Path) -> None:
+    shutil.rmtree(folder / "deeper")
+    (job,) = find_jobs(folder, [], WORDS)
+    expected = find_target("host").expected_isas("native")
+    for isas in (expected, expected[:-1], (*expected, "amx")):
+        core = {"core": "native", "passed": True, "expected_isas": isas}
+        keep_found(folder, job, Found(0, {"cores": [core]}))
+        assert (load_found(folder, job) is not None) == (isas == expected)
+
+
+def test_what_was_equal_is_run_again_where_a_file_is_another_than_then(folder: Path) -> None:
+    shutil.rmtree(folder / "deeper")
+    (job,) = find_jobs(folder, [], WORDS)
+    isas = find_target("host").expected_isas("native")
+    core = {"core": "native", "passed": True, "expected_isas": isas}
+    keep_found(folder, job, Found(0, {"cores": [core]}))
+    assert load_found(folder, job)
+    data = folder / "sound/model.bitx"
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    assert load_found(folder, job) is None
+    assert verify(folder).exit_code == 1
+
+
+def test_a_core_that_a_matrix_does_not_have_is_refused(tmp_path: Path) -> None:
+    text = f'[checkpoints]\nnone = "{tmp_path}"\n[targets]\narm64 = ["cortex-a53"]\n'
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    said = verify(tmp_path / "m.toml", "--core", "cortex-a53", "--core", "cortex-a76")
+    assert said.exit_code == 2
+    assert "nothing runs on cortex-a76" in said.stderr
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_may_be_the_bundle_itself(folder: Path) -> None:
+    said = verify(folder / "sound", "--quick")
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith("sound native equal  ")
+    assert "  sound native: equal  " in said.stderr
 
 
 def test_a_cluster_reports_the_same(folder: Path, cluster: str) -> None:
@@ -273,6 +313,28 @@ def test_what_cannot_be_built_fails_on_each_of_its_cores_and_the_others_run(
     assert not (tmp_path / "m/none").exists()
 
 
+def test_the_folder_of_a_matrix_may_lie_beside_its_own(tmp_path: Path) -> None:
+    (tmp_path / "matrices").mkdir()
+    text = f'folder = "../built"\n[checkpoints]\nnone = "{tmp_path}"\n[targets]\narm64 = []\n'
+    (tmp_path / "matrices/m.toml").write_text(text, encoding="utf-8")
+    folder, (build,) = read_matrix(tmp_path / "matrices/m.toml")
+    assert Path(build.bundle) == folder / "none/arm64" == tmp_path / "built/none/arm64"
+
+
+@pytest.mark.parametrize("words", [["--chat-template", "t.jinja"], ["--chat-template=t.jinja"]])
+def test_a_file_that_the_options_name_is_an_input(words: list[str], tmp_path: Path) -> None:
+    def key() -> str:
+        _, (build,) = read_matrix(tmp_path / "m.toml")
+        return build.key
+
+    text = f'[checkpoints]\na = "m.toml"\n[options]\no = {json.dumps(words)}\n[targets]\nhost = []'
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "t.jinja").write_text("one", encoding="utf-8")
+    before = key()
+    (tmp_path / "t.jinja").write_text("two", encoding="utf-8")
+    assert key() != before
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -285,7 +347,16 @@ def test_what_cannot_be_built_fails_on_each_of_its_cores_and_the_others_run(
         ('[checkpoints]\na = "."\n[targets]\nhosts = []', "there is no target `hosts`"),
         ('[checkpoints]\na = "."\n[targets]\nhost = ["z80"]', "target `host` has no core `z80`"),
         ('[checkpoints]\na = "."\n[options]\no = ["-o", "x"]\n[targets]\nhost = []', "`-o` is no"),
+        ('[checkpoints]\na = "."\n[options]\no = ["-ox"]\n[targets]\nhost = []', "`-ox` is no"),
+        (
+            '[checkpoints]\na = "."\n[options]\no = ["--target=host"]\n[targets]\narm64 = []',
+            "`--target=host` is no option here",
+        ),
         ('[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\nb = "a"', "`leave-out` is"),
+        (
+            '[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\ntarget = "hosts"',
+            "`leave-out` of target `hosts` leaves nothing out",
+        ),
         (
             '[checkpoints]\na = "."\n[targets]\nhost = []\n[[leave-out]]\ntarget = "host"',
             "everything",

@@ -207,6 +207,11 @@ def test_refusals(bitexport_device):
             bitexport_device.tokens(prompt, count)
     with pytest.raises(TextError, match="has no `sse`"):
         bitexport_device.prefill(PROMPT, isa="sse")
+    for way in ({"chunk": 0}, {"threads": 0}):
+        with pytest.raises(TextError, match="chunks of "):
+            bitexport_device.prefill(PROMPT, **way)
+    with pytest.raises(TextError, match="a budget says arena or "):
+        bitexport_device.check_budget(behind=6)
 
 @pytest.mark.bitexport_golden("golden/four.json")
 @pytest.mark.bitexport_budget(instructions_per_token="1 M", behind=6, arena="1 MB", context=64)

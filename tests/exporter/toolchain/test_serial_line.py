@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,53 @@ def test_noise_on_the_line_is_told_and_is_no_mismatch(
     assert said.exit_code == 5, said.output
     assert says.format(name=line.name) in said.stderr
     assert "hint: look at the cable, or take a lower baud rate on both ends" in said.stderr
+
+
+class Port:
+    """A board that refuses what it hears first, and hands out its answers line by line."""
+
+    def __init__(self) -> None:
+        self._answers, self._given, self._refuses = b"", b"", True
+        self.timeout = 0.0
+
+    @property
+    def in_waiting(self) -> int:
+        """The bytes of a line."""
+        return self._answers.find(b"\n") + 1
+
+    def read(self, count: int) -> bytes:
+        """Hand out bytes that are there."""
+        part, self._answers = self._answers[:count], self._answers[count:]
+        return part
+
+    def write(self, command: bytes) -> None:
+        """Answer a command."""
+        self._answers += self._answer(command.decode().removesuffix("%")).encode() + b"m-ready\n"
+
+    def _answer(self, command: str) -> str:
+        match command.split():
+            case ["name"]:
+                return "m-name-dut-[bitexport]\n"
+            case ["db", "load", _] if self._refuses:
+                self._refuses = False
+                return "e-[Unknown command: dd load]\n"
+            case ["db", "load", _]:
+                self._given = b""
+            case ["db", digits]:
+                self._given += bytes.fromhex(digits)
+            case ["infer", *_]:
+                given, said = (sha256(data).hexdigest()[:16] for data in (self._given, b"end\n"))
+                return f"m-input-[{given}]\nm-[end]\nm-results-[0,{said}]\n"
+        return ""
+
+
+def test_after_an_answer_that_was_not_heard_to_its_end_the_next_run_is_in_step() -> None:
+    runner = find_runner("serial")
+    assert isinstance(runner, LineRunner)
+    board = Board(runner, "serial:x", Port())
+    with pytest.raises(ToolchainError, match="refuses `db load"):
+        board.run(M4, "cortex-m4", Path("runner"), ["--trace"])
+    assert board.run(M4, "cortex-m4", Path("runner"), ["--trace"]).stdout == "end\n"
 
 
 @pytest.mark.usefixtures("impatient")
