@@ -286,10 +286,7 @@ final class UseBitexport {
         try {
             deed.dare();
             say("not refused");
-        } catch (BitexportException
-                | IllegalArgumentException
-                | IllegalStateException
-                | NullPointerException refused) {
+        } catch (RuntimeException refused) {
             say(refused.getMessage());
         }
     }
