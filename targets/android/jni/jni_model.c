@@ -124,7 +124,8 @@ NATIVE(jintArray, encode)
     int32_t *tokens;
     jintArray made = NULL;
     bitx_status status = BITX_E_ROOM;
-    bitx_text text = {.bytes = bytes_of(env, utf8, &bytes, &text.count)};
+    bitx_text text = {0};
+    text.bytes = bytes_of(env, utf8, &bytes, &text.count);
     if (text.bytes)
         status = encode_text(&scratch, &tokens, &count, &model_at(handle)->model, &text,
                              (uint32_t)flags);

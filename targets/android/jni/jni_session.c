@@ -75,7 +75,8 @@ NATIVE(jint, giveText)
     size_t count = 0;
     int32_t *tokens;
     bitx_status status = BITX_E_ROOM;
-    bitx_text text = {.bytes = bytes_of(env, utf8, &bytes, &text.count)};
+    bitx_text text = {0};
+    text.bytes = bytes_of(env, utf8, &bytes, &text.count);
     if (text.bytes)
         status = encode_text(&scratch, &tokens, &count, &s->of->model, &text, (uint32_t)flags);
     const jint said = (jint)count;

@@ -125,10 +125,9 @@ def archive_members(data: bytes) -> Iterator[tuple[str, bytes]]:
         header = data[at : at + 60]
         if header[58:] != b"`\n":
             raise DamagedError(f"no archive member at byte {at}")
-        try:
-            count = int(header[48:58])
-        except ValueError as error:
-            raise DamagedError(f"an archive member at byte {at} has no size") from error
+        if not header[48:58].strip().isdigit():
+            raise DamagedError(f"an archive member at byte {at} has no size")
+        count = int(header[48:58])
         name, body = header[:16].rstrip(), data[at + 60 : at + 60 + count]
         if len(body) < count:
             raise DamagedError(f"the archive ends in the member at byte {at}")

@@ -59,9 +59,10 @@ def write(order: Order) -> None:
     package = distribution.replace("-", "_")
     info = f"{package}-{__version__}.dist-info"
     wheel = order.folder / f"{package}-{__version__}-{tag}.whl"
-    papers = licences(bundle)
+    papers, name = licences(bundle), str(bundle.manifest["model"]["name"])
     values = {
-        "NAME": bundle.manifest["model"]["name"],
+        "NAME": name,
+        "NAME_LITERAL": repr(name),
         "DISTRIBUTION": distribution,
         "PACKAGE": package,
         "VERSION": __version__,

@@ -23,10 +23,12 @@ public struct BitexportError: LocalizedError, Sendable {
     }
 
     /// A number as the runtime takes it, or an error that names it.
-    static func count(_ value: Int, from least: Int, _ name: String) throws -> UInt32 {
-        guard value >= least, let count = UInt32(exactly: value) else {
+    static func count(
+        _ value: Int, from least: Int, to most: UInt32 = .max, _ name: String
+    ) throws -> UInt32 {
+        guard value >= least, let count = UInt32(exactly: value), count <= most else {
             throw BitexportError(
-                "\(name) is \(value); it is \(least) or more", code: BITX_E_ARGUMENT.rawValue)
+                "\(name) is \(value); it is \(least) to \(most)", code: BITX_E_ARGUMENT.rawValue)
         }
         return count
     }

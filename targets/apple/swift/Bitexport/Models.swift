@@ -69,7 +69,8 @@ public struct Models: Sendable {
     ///
     /// `address` is where the package's `Models/` is served, by a server that knows ranges.
     public func download(
-        from address: URL, into folder: URL, progress: (_ bytes: Int, _ of: Int) -> Void = { _, _ in }
+        from address: URL, into folder: URL,
+        progress: @Sendable (_ bytes: Int, _ of: Int) -> Void = { _, _ in }
     ) async throws -> URL {
         if let there = find(in: folder) { return there }
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -95,6 +96,9 @@ public struct Models: Sendable {
         try file.synchronize()
         progress(at, bytes)
         let whole = folder.appendingPathComponent(name)
+        if FileManager.default.fileExists(atPath: whole.path) {  // of another size: an older model
+            try FileManager.default.removeItem(at: whole)
+        }
         try FileManager.default.moveItem(at: part, to: whole)
         return whole
     }

@@ -15,7 +15,8 @@ public final class Session: @unchecked Sendable {
     public init(of model: Model, options: SessionOptions = SessionOptions()) throws {
         var config = bitx_config_default()
         let context = options.context ?? model.context
-        let draft = try BitexportError.count(options.draft, from: 0, "draft")
+        let most = UInt32(BITX_MOST_DRAFTED)
+        let draft = try BitexportError.count(options.draft, from: 0, to: most, "draft")
         let chunk = try BitexportError.count(options.chunk, from: 1, "chunk")
         config.context_tokens = try BitexportError.count(context, from: 1, "context")
         config.chunk_rows = max(chunk, draft + 1)
@@ -164,10 +165,10 @@ public final class Session: @unchecked Sendable {
             tell(.end(.cancelled, text: "", token: nil))
             return
         }
-        let tokens = try give(self)
-        try BitexportError.require(
-            bitx_generator_give(generator, tokens, tokens.count), "\(tokens.count) tokens")
         try options.withAnswer(of: model, continues: continues) { answer in
+            let tokens = try give(self)
+            try BitexportError.require(
+                bitx_generator_give(generator, tokens, tokens.count), "\(tokens.count) tokens")
             try BitexportError.require(
                 bitx_generator_start(generator, answer), "\(model.path): options of an answer")
             turn.begin()

@@ -286,7 +286,7 @@ final class UseBitexport {
         try {
             deed.dare();
             say("not refused");
-        } catch (BitexportException | IllegalArgumentException | IllegalStateException refused) {
+        } catch (RuntimeException refused) {
             say(refused.getMessage());
         }
     }
@@ -414,6 +414,10 @@ final class UseBitexport {
                 sayRefusal(() -> session.generate(new int[] {1, -5}, new Options()));
                 sayRefusal(() -> session.generate(PROMPT, new Options().topP(2)));
                 sayRefusal(() -> new Options().stop(""));
+                sayRefusal(() -> new SessionOptions().draft(9));
+                sayRefusal(() -> session.generate((int[]) null, new Options()));
+                sayRefusal(() -> session.generate(PROMPT, null));
+                say(session.tokens().length);
             }
         }
     }

@@ -156,6 +156,10 @@ def test_what_is_wrong_is_named(jdk: Jdk, tmp_path: Path) -> None:
         f"{model}: 2 tokens: token outside the vocabulary",
         "topP is 2.0; it is above 0, at most 1",
         "a stop text has 1 to 128 bytes of UTF-8",
+        "draft is 9; it is 0 to 8",
+        "tokens",
+        "options",
+        "0",  # nothing was given
     ]
 
 

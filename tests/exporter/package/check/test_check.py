@@ -24,7 +24,12 @@ from tests.exporter.package.check.artefacts import (
 from bitexport.errors import BundleError
 from bitexport.package.check import android_rules, apple_rules
 from bitexport.package.check.artefact import check_artefact
-from bitexport.package.check.elf import DamagedError, read_elf
+from bitexport.package.check.elf import (
+    ARCHIVE_MAGIC,
+    DamagedError,
+    archive_members,
+    read_elf,
+)
 from bitexport.package.check.findings import LEVELS, load_rules, render
 from bitexport.package.check.macho import read_macho
 
@@ -260,6 +265,13 @@ def test_damage_is_said_wherever_it_is(tmp_path: Path) -> None:
                 read_elf(bytes_)
             except DamagedError:
                 continue
+
+
+@pytest.mark.parametrize("size", ["", "-60", "x"])
+def test_a_member_of_no_size_ends_the_archive(size: str) -> None:
+    member = f"{'a.o':<48}{size:<10}`\n".encode()
+    with pytest.raises(DamagedError, match="has no size"):
+        list(archive_members(ARCHIVE_MAGIC + member + bytes(60)))
 
 
 def test_a_damaged_entry_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import csv
 import dataclasses
@@ -222,6 +223,18 @@ def test_the_library_for_arm_is_the_one_that_verify_runs(
     model = str(shared.parent / DATA)
     said = run(target, "cortex-a53", program, [model, "--self-test"], timeout=SECONDS).stdout
     assert said.endswith("\nend\n")
+
+
+def test_the_name_of_a_model_is_no_code(bundle: Bundle, output: Path) -> None:
+    name = 'a"""b{1/0}"\\'
+    model = {**bundle.manifest["model"], "name": name}
+    named = dataclasses.replace(bundle, manifest={**bundle.manifest, "model": model})
+    with zipfile.ZipFile(written(named, output)) as archive:
+        (main,) = [each for each in archive.namelist() if each.endswith("__main__.py")]
+        (begin,) = [each for each in archive.namelist() if each.endswith("__init__.py")]
+        compile(archive.read(begin), begin, "exec")
+        words = ast.walk(ast.parse(archive.read(main)))
+    assert name in [each.value for each in words if isinstance(each, ast.Constant)]
 
 
 def test_a_board_has_no_python(bundle: Bundle, output: Path) -> None:

@@ -9,7 +9,7 @@ import java.io.ByteArrayOutputStream;
 public final class Options {
     private static final int ALL = -1; // BITX_ALL
     private static final int NO_SHIFT = -1;
-    private static final int MOST_DRAFTED = 8;
+    static final int MOST_DRAFTED = 8; // BITX_MOST_DRAFTED
     private static final int MOST_STOPS = 16;
     private static final int MOST_STOP_TOKENS = 8;
     private static final int MOST_STOP_BYTES = 128;
@@ -39,7 +39,7 @@ public final class Options {
         return sampler(index, Float.floatToRawIntBits(value));
     }
 
-    private static int within(int least, int value, int most, String name) {
+    static int within(int least, int value, int most, String name) {
         if (value < least || value > most) {
             throw new IllegalArgumentException(
                     name + " is " + value + "; it is " + least + " to " + most);

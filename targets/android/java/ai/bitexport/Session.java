@@ -9,6 +9,7 @@ import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
@@ -40,10 +41,9 @@ public final class Session implements AutoCloseable {
 
     /** An answer that continues tokens. */
     public Answer generate(int[] tokens, Options options) {
+        int count = Objects.requireNonNull(tokens, "tokens").length; // JNI crashes on null
         return answer(
-                options,
-                true,
-                () -> given(Native.giveTokens(handle, tokens), tokens.length + " tokens"));
+                options, true, () -> given(Native.giveTokens(handle, tokens), count + " tokens"));
     }
 
     /** An answer to what a user says; the conversation goes on where the last answer ended. */
@@ -162,6 +162,7 @@ public final class Session implements AutoCloseable {
     // ---- Answers ----------------------------------------------------------------------------
 
     private Answer answer(Options options, boolean continues, Runnable give) {
+        Objects.requireNonNull(options, "options"); // before anything is given
         calls.lock();
         try {
             refuseWhileAnswering();

@@ -27,7 +27,7 @@ public final class SessionOptions {
 
     /** How many tokens an answer may draft, at most 8. */
     public SessionOptions draft(int tokens) {
-        draft = atLeast(0, tokens, "draft");
+        draft = Options.within(0, tokens, Options.MOST_DRAFTED, "draft");
         return this;
     }
 

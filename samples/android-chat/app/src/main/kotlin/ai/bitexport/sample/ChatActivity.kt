@@ -16,6 +16,7 @@ import android.widget.EditText
 import android.widget.LinearLayout
 import android.widget.ScrollView
 import android.widget.TextView
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
@@ -97,6 +98,9 @@ class ChatActivity : Activity() {
                     said.append(event.text)
                     if (event.kind == Event.Kind.END) said.append("\n[${event.end}]\n")
                 }
+            } catch (stopped: CancellationException) {
+                said.append("\n[stopped]\n")
+                throw stopped
             } catch (failure: RuntimeException) {
                 said.append("\n${failure.message}\n")
             } finally {
