@@ -95,7 +95,7 @@ public final class Session implements AutoCloseable {
         }
     }
 
-    /** Writes the session to a file, through a map of it. */
+    /** Writes the session to a file, whole or not at all, through a map of it. */
     public void save(File file) throws IOException {
         calls.lock();
         try {
@@ -106,17 +106,33 @@ public final class Session implements AutoCloseable {
                         model.where() + ": was built before sessions could be saved",
                         Native.ARGUMENT);
             }
-            int status;
-            try (RandomAccessFile opened = new RandomAccessFile(file, "rw")) {
-                opened.setLength(size);
-                MappedByteBuffer map =
-                        opened.getChannel().map(FileChannel.MapMode.READ_WRITE, 0, size);
-                status = Native.save(handle, map);
-                map.force();
+            File part = new File(file.getPath() + ".part");
+            try {
+                BitexportException.require(saveTo(part, size), file.getPath());
+                if (!part.renameTo(file)) {
+                    throw new IOException(file + ": cannot be replaced");
+                }
+            } finally {
+                part.delete();
             }
-            BitexportException.require(status, file.getPath());
         } finally {
             calls.unlock();
+        }
+    }
+
+    private int saveTo(File file, long size) throws IOException {
+        try (RandomAccessFile opened = new RandomAccessFile(file, "rw")) {
+            // A full disk must be found here: in a map it ends the process.
+            byte[] zeros = new byte[(int) Math.min(size, 1 << 16)];
+            opened.setLength(0);
+            for (long left = size; left > 0; left -= zeros.length) {
+                opened.write(zeros, 0, (int) Math.min(left, zeros.length));
+            }
+            MappedByteBuffer map =
+                    opened.getChannel().map(FileChannel.MapMode.READ_WRITE, 0, size);
+            int status = Native.save(handle, map);
+            map.force();
+            return status;
         }
     }
 
