@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bitexport.emit.manifest import Bundle
+from bitexport.emit.manifest import DATA, Bundle
 from bitexport.errors import BundleError, TargetError
 from bitexport.package.kind import copy, slug
 from bitexport.targets import find_target
@@ -34,9 +34,18 @@ class Delivered:
     """The asset pack of Android that it lies in, if any."""
 
 
+def delivered_name(bundle: Bundle) -> str:
+    """Return the name of a bundle's .bitx file on a device: model, target, and what is in it.
+
+    An app that brings a newer model must not take the file of the older one for it.
+    """
+    digest = str(bundle.manifest["files"][DATA])
+    return f"{slug(bundle)}-{bundle.target_name}-{digest[:8]}.bitx"
+
+
 def deliver_file(bundle: Bundle, folder: Path, chunk_bytes: int = CHUNK_BYTES) -> Delivered:
-    """Copy a bundle's .bitx file into a folder, under a name that says model and target."""
-    file = folder / f"{slug(bundle)}-{bundle.target_name}.bitx"
+    """Copy a bundle's .bitx file into a folder, under the name that it has on a device."""
+    file = folder / delivered_name(bundle)
     copy(bundle.data, file)
     return Delivered(
         name=file.name,

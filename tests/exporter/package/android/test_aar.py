@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
@@ -146,7 +147,9 @@ def test_each_model_lies_in_a_pack_without_code_and_its_chunks_are_listed(
         script, model = sorted(path for path in folder.rglob("*") if path.is_file())
         assert f'packName.set("{pack}")' in script.read_text(encoding="utf-8")
         assert model.read_bytes() == bundle.data.read_bytes()
-        assert model == folder / f"src/main/assets/stories-ternary-3m-{bundle.target_name}.bitx"
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        name = f"stories-ternary-3m-{bundle.target_name}-{digest[:8]}.bitx"
+        assert model == folder / "src/main/assets" / name
         assert said[f"{i}.name"] == model.name
         assert said[f"{i}.bytes"] == str(model.stat().st_size)
         assert len(said[f"{i}.chunks"].split()) == -(-model.stat().st_size // CHUNK_BYTES)

@@ -14,16 +14,20 @@ from tests.exporter.package.android.conftest import CHUNK_BYTES, Jdk
 
 from bitexport.emit.manifest import Bundle
 from bitexport.package.android.delivery import delivery_properties
-from bitexport.package.delivery import Delivered
+from bitexport.package.delivery import Delivered, delivered_name
 from bitexport.targets import load_targets
 
-NAME = "stories-ternary-3m-host.bitx"
+
+@pytest.fixture(scope="module")
+def name(story: Bundle) -> str:
+    return delivered_name(story)
 
 
 @dataclasses.dataclass
 class Host:
     """A server of one file, as it should be or not."""
 
+    name: str
     body: bytes
     ends_at: int | None = None
     """Where it breaks a connection, in bytes of the file."""
@@ -39,7 +43,7 @@ def serving(host: Host) -> Iterator[str]:
         def do_GET(self) -> None:
             asked = self.headers["Range"]
             host.asked.append(asked)
-            if self.path != f"/models/{NAME}":
+            if self.path != f"/models/{host.name}":
                 self.send_error(404)
                 return
             begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
@@ -64,33 +68,33 @@ def serving(host: Host) -> Iterator[str]:
 
 
 def test_a_broken_download_goes_on_behind_its_last_whole_chunk(
-    jdk: Jdk, story: Bundle, tmp_path: Path
+    jdk: Jdk, story: Bundle, name: str, tmp_path: Path
 ) -> None:
     body = story.data.read_bytes()
-    host = Host(body, ends_at=3 * CHUNK_BYTES + 1000)
+    host = Host(name, body, ends_at=3 * CHUNK_BYTES + 1000)
     with serving(host) as address:
         _, missing = jdk.run("download", tmp_path, address)
         assert missing == "true"
-        part = tmp_path / f"{NAME}.part"
+        part = tmp_path / f"{name}.part"
         assert part.stat().st_size == 3 * CHUNK_BYTES
         host.ends_at = None
         assert jdk.run("download", tmp_path, address) == ["whole"]
         assert jdk.run("download", tmp_path, address) == ["whole"]
     assert host.asked == [None, f"bytes={3 * CHUNK_BYTES}-"]  # and the third time nothing
-    assert (tmp_path / NAME).read_bytes() == body
+    assert (tmp_path / name).read_bytes() == body
     assert not part.exists()
 
 
 def test_a_chunk_that_is_damaged_on_the_way_or_here_is_fetched_again(
-    jdk: Jdk, story: Bundle, tmp_path: Path
+    jdk: Jdk, story: Bundle, name: str, tmp_path: Path
 ) -> None:
     body = story.data.read_bytes()
-    host = Host(body, damaged=2 * CHUNK_BYTES + 5)
+    host = Host(name, body, damaged=2 * CHUNK_BYTES + 5)
     with serving(host) as address:
         assert jdk.run("download", tmp_path, address) == [
-            f"{NAME}: chunk 2 is not as its hash", "true",
+            f"{name}: chunk 2 is not as its hash", "true",
         ]  # fmt: skip
-        part = tmp_path / f"{NAME}.part"
+        part = tmp_path / f"{name}.part"
         here = bytearray(part.read_bytes())
         assert len(here) == 2 * CHUNK_BYTES
         here[CHUNK_BYTES] ^= 1
@@ -98,45 +102,51 @@ def test_a_chunk_that_is_damaged_on_the_way_or_here_is_fetched_again(
         host.damaged = None
         assert jdk.run("download", tmp_path, address) == ["whole"]
     assert host.asked == [None, f"bytes={CHUNK_BYTES}-"]
-    assert (tmp_path / NAME).read_bytes() == body
+    assert (tmp_path / name).read_bytes() == body
 
 
-def test_a_server_without_ranges_begins_again(jdk: Jdk, story: Bundle, tmp_path: Path) -> None:
+def test_a_server_without_ranges_begins_again(
+    jdk: Jdk, story: Bundle, name: str, tmp_path: Path
+) -> None:
     body = story.data.read_bytes()
-    (tmp_path / f"{NAME}.part").write_bytes(body[: CHUNK_BYTES + 7])
-    with serving(Host(body, ranges=False)) as address:
+    (tmp_path / f"{name}.part").write_bytes(body[: CHUNK_BYTES + 7])
+    with serving(Host(name, body, ranges=False)) as address:
         assert jdk.run("download", tmp_path, address) == ["whole"]
-    assert (tmp_path / NAME).read_bytes() == body
+    assert (tmp_path / name).read_bytes() == body
 
 
-def test_a_server_with_another_file_adds_nothing(jdk: Jdk, story: Bundle, tmp_path: Path) -> None:
+def test_a_server_with_another_file_adds_nothing(
+    jdk: Jdk, story: Bundle, name: str, tmp_path: Path
+) -> None:
     body = story.data.read_bytes()
     other = body[: 2 * CHUNK_BYTES] + body[2 * CHUNK_BYTES :][::-1]
-    host = Host(b"<html>Please log in to this network.</html>")
+    host = Host(name, b"<html>Please log in to this network.</html>")
     with serving(host) as address:
-        ended = f"{NAME}: the stream ended at byte 43 of {len(body)}"
+        ended = f"{name}: the stream ended at byte 43 of {len(body)}"
         assert jdk.run("download", tmp_path, address) == [ended, "true"]
         host.body = other
-        differs = f"{NAME}: chunk 2 is not as its hash"
+        differs = f"{name}: chunk 2 is not as its hash"
         for _ in range(2):
             assert jdk.run("download", tmp_path, address) == [differs, "true"]
-            assert (tmp_path / f"{NAME}.part").read_bytes() == body[: 2 * CHUNK_BYTES]
+            assert (tmp_path / f"{name}.part").read_bytes() == body[: 2 * CHUNK_BYTES]
         host.body = body
         assert jdk.run("download", tmp_path, address) == ["whole"]
     resumed = f"bytes={2 * CHUNK_BYTES}-"
     assert host.asked == [None, None, resumed, resumed]
 
 
-def test_a_server_that_has_no_such_file_is_named(jdk: Jdk, story: Bundle, tmp_path: Path) -> None:
-    with serving(Host(b"")) as address:
+def test_a_server_that_has_no_such_file_is_named(
+    jdk: Jdk, story: Bundle, name: str, tmp_path: Path
+) -> None:
+    with serving(Host(name, b"")) as address:
         wrong = address.replace("models", "elsewhere")
         said, missing = jdk.run("download", tmp_path, wrong)
-    assert (said, missing) == (f"{wrong}{NAME}: the server says 404", "true")
+    assert (said, missing) == (f"{wrong}{name}: the server says 404", "true")
 
 
-def test_an_asset_is_copied_and_checked(jdk: Jdk, story: Bundle, tmp_path: Path) -> None:
+def test_an_asset_is_copied_and_checked(jdk: Jdk, story: Bundle, name: str, tmp_path: Path) -> None:
     assert jdk.run("install", tmp_path, str(story.data)) == [
-        "whole", "true", f"{NAME}: stopped at byte 0",
+        "whole", "true", f"{name}: stopped at byte 0",
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from bitexport.models.parts.options import Options
 from bitexport.package.apple import swift_package
 from bitexport.package.apple.platforms import apple_root
 from bitexport.package.bundle import Wanted, build_bundle
-from bitexport.package.delivery import CHUNK_BYTES
+from bitexport.package.delivery import CHUNK_BYTES, delivered_name
 from bitexport.package.kind import write_package
 from bitexport.paths import runtime_root
 from bitexport.progress import StreamProgress
@@ -166,7 +166,7 @@ def test_a_device_chooses_among_several_and_a_large_one_is_pointed_out(
     text = (tmp_path / "package/Sources/Bitexport/models.json").read_text(encoding="utf-8")
     isas = [model["isas"] for model in json.loads(text)["models"]]
     assert isas == [["scalar", "neon", "dotprod", "i8mm"], ["scalar", "neon"]]
-    assert "-arm64.bitx: " in said.getvalue()
+    assert f"{delivered_name(arm64_bundle)}: " in said.getvalue()
     assert "are mapped; the app needs LargeModel.entitlements" in said.getvalue()
 
 
