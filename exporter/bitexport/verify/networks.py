@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitexport.errors import BundleError, MismatchError, RunError
+from bitexport.errors import BundleError, RunError
 from bitexport.targets import Target
 from bitexport.verify.cores import (
     CoreResult,
@@ -20,6 +20,7 @@ from bitexport.verify.cores import (
 )
 from bitexport.verify.inputs import one_sample_a_call
 from bitexport.verify.match import Difference
+from bitexport.verify.observed import read
 from bitexport_ref.digests import printed, row_digest
 from bitexport_ref.errors import ReferenceFailure
 from bitexport_ref.evaluator import ReferenceModel
@@ -113,30 +114,19 @@ def input_bytes(inputs: Mapping[str, Array], chunk: int) -> Iterator[bytes]:
 
 def parse_network(text: str, ending: str = "") -> ObservedNetwork:
     """Read a run of a network; one that never began is a MismatchError."""
-    available: tuple[str, ...] = ()
-    used, arena = "", 0
+    said = read(text, ending)
     digests: dict[int, list[str]] = {}
     results: dict[str, bytes] = {}
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    for line in lines:
-        match line.split():
-            case ["isa", "available", *names]:
-                available = tuple(names)
-            case ["isa", "used", name]:
-                used = name
-            case ["arena", count]:
-                arena = int(count)
+    for line in said.lines:
+        match line:
             case ["op", output, _, *found]:
                 digests.setdefault(int(output), []).extend(found)
             case ["output", *name, _, data]:
                 called = " ".join(name)
                 results[called] = results.get(called, b"") + bytes.fromhex(data)
-    last = lines[-1] if lines else "nothing"
-    said = last if last.startswith("status ") else ending or f"its last word was `{last}`"
-    if lines[:1] != ["runner 1"] or not used:
-        raise MismatchError(f"the runner did not start: {said}")
-    stopped = None if last == "end" and not ending else said
-    return ObservedNetwork(available, used, arena, digests, results, stopped)
+    return ObservedNetwork(
+        said.available, said.used, said.arena_bytes, digests, results, said.stopped
+    )
 
 
 def network_ways(target: Target, core: str, expected: ExpectedNetwork, *, quick: bool) -> list[Way]:

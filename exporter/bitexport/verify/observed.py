@@ -26,29 +26,53 @@ class Observed:
     """What ended a run before its `end`; what it had computed until then stands above."""
 
 
-def parse(text: str, ending: str = "") -> Observed:
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What every run says, of a language model or of a network."""
+
+    available: tuple[str, ...]
+    used: str
+    arena_bytes: int
+    stopped: str | None
+    lines: tuple[list[str], ...]
+    """The words of each line."""
+
+
+def read(text: str, ending: str = "") -> Said:
     """Read a run.  One that never opened a session, for whatever reason, is a MismatchError.
 
     A run without `end` stopped half-way: it said so itself (`status`), or `ending` says how.
     """
     available: tuple[str, ...] = ()
     used, arena = "", 0
-    digests: dict[tuple[int, int], str] = {}
-    logits: dict[int, str] = {}
-    tokens: list[int] = []
-    dumped: bytes | None = None
-    tested: str | None = None
     lines = text[: text.rfind("\n") + 1].splitlines()  # a program that is killed stops anywhere
-    last = lines[-1] if lines else "nothing"
-    said = last if last.startswith("status ") else ending or f"its last word was `{last}`"
-    for line in lines:
-        match line.split():
+    words = tuple(line.split() for line in lines)
+    for line in words:
+        match line:
             case ["isa", "available", *names]:
                 available = tuple(names)
             case ["isa", "used", name]:
                 used = name
             case ["arena", count]:
                 arena = int(count)
+    last = lines[-1] if lines else "nothing"
+    said = last if last.startswith("status ") else ending or f"its last word was `{last}`"
+    if lines[:1] != ["runner 1"] or not used:
+        raise MismatchError(f"the runner did not start: {said}")
+    stopped = None if last == "end" and not ending else said
+    return Said(available, used, arena, stopped, words)
+
+
+def parse(text: str, ending: str = "") -> Observed:
+    """Read a run of a language model, as `read` does."""
+    said = read(text, ending)
+    digests: dict[tuple[int, int], str] = {}
+    logits: dict[int, str] = {}
+    tokens: list[int] = []
+    dumped: bytes | None = None
+    tested: str | None = None
+    for line in said.lines:
+        match line:
             case ["op", output, first, *found]:
                 for row, digest in enumerate(found):
                     digests[int(output), int(first) + row] = digest
@@ -60,10 +84,10 @@ def parse(text: str, ending: str = "") -> Observed:
                 dumped = bytes.fromhex(data)
             case ["self-test", *words]:
                 tested = " ".join(words)
-    if lines[:1] != ["runner 1"] or not used:
-        raise MismatchError(f"the runner did not start: {said}")
-    stopped = None if last == "end" and not ending else said
-    return Observed(available, used, arena, digests, logits, tuple(tokens), dumped, tested, stopped)
+    return Observed(
+        said.available, said.used, said.arena_bytes, digests, logits, tuple(tokens), dumped, tested,
+        said.stopped,
+    )  # fmt: skip
 
 
 def damaged_text(text: str) -> str | None:
