@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from tests.exporter.testing.broken_library import vouch_for
 from tests.exporter.toolchain.fake_adb import SERIAL, adb_server
-from tests.our_plugin import plugin_words
+from tests.our_plugin import run_on
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle
@@ -271,21 +270,6 @@ def test_device(bitexport_device):
 def test_tests_of_a_user_run_on_it(
     device: str, host_bundle: Bundle, repository: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "test_it.py").write_text(ON_DEVICE, encoding="utf-8")
-    words = [
-        f"--bitexport={host_bundle.path}",
-        "--bitexport-core=native",
-        f"--bitexport-on={device}",
-    ]
-    paths = f"{repository / 'exporter'}:{repository / 'runtime_ref'}"
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin_words(), *words,
-            "test_it.py",
-        ],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"on native, {device}" in done.stdout
-    assert "1 passed" in done.stdout
+    said = run_on(device, host_bundle.path, "native", ON_DEVICE, tmp_path, repository)
+    assert f"on native, {device}" in said
+    assert "1 passed" in said

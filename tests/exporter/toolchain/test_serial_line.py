@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -16,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.exporter.testing.broken_library import break_add, vouch_for
 from tests.exporter.toolchain.emulated_board import Cable, cable, emulated_board, link_image
-from tests.our_plugin import plugin_words
+from tests.our_plugin import run_on
 
 from bitexport.cli import main
 from bitexport.emit.manifest import Bundle, open_bundle
@@ -104,23 +102,8 @@ def test_tests_of_a_user_run_on_it(
     each: tuple[Bundle, str], repository: Path, tmp_path: Path
 ) -> None:
     bundle, device = each
-    (tmp_path / "test_it.py").write_text(ON_DEVICE, encoding="utf-8")
-    words = [
-        f"--bitexport={bundle.path}",
-        f"--bitexport-core={bundle.target_name}",
-        f"--bitexport-on={device}",
-    ]
-    paths = f"{repository / 'exporter'}:{repository / 'runtime_ref'}"
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin_words(), *words,
-            "test_it.py",
-        ],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"on {bundle.target_name}, {device}" in done.stdout
+    said = run_on(device, bundle.path, bundle.target_name, ON_DEVICE, tmp_path, repository)
+    assert f"on {bundle.target_name}, {device}" in said
 
 
 def test_a_network_runs_on_it(repository: Path, tmp_path: Path, bundle_for: BundleFor) -> None:
